@@ -1,0 +1,40 @@
+"""Data-free knowledge distillation (DFKD): a student from a teacher whose training data may not be used.
+
+The map, in reading order. **Imports point up this page**: a block may use the blocks above it, never those below.
+
+====================  =========================================================================================
+SETTINGS              standard library only: checked before torch, Ray or MLflow are imported
+``settings``          every setting of every part as a frozen dataclass, with its default and the default's source
+METHOD                torch only. No file, no Ray, no MLflow, no real image
+``domain``            ``Domain``: all that the method may know of the real data
+``teacher_student``   ``TeacherStudent``: the pair; the teacher frozen and in evaluation mode
+``image_bank``        ``ImageBank``: bounded store of synthetic images with label and noise source
+``augmentation``      random crop and flip of a batch, on its device
+``noise``             what a generator is fed: Gaussian latents, NAYER's noisy layer, CEND
+``generators``        latents -> images in [0, 1]
+``losses``            tensors -> scalar, pure: KD, inversion, adversarial, contrastive (CNCL)
+``models``            teacher and student networks of the field's benchmark pairs
+``synthesis``         one published method a file; ``protocol`` says what a method is
+``distillation``      ``Distillation`` (the state) and ``distill()`` (the loop)
+``probe_set``         synthetic exam of a teacher, for data-free selection
+EXPERIMENT            what to run, on which real data, judged how
+``data``              real images, for teachers and for reports only
+``label_embeddings``  class names -> vectors
+``supervised``        how a teacher is made
+``teachers``          where a teacher comes from: trained here, a file, torchvision, timm, the registry
+``tasks``             what a student is judged by
+``config``            YAML -> settings: strict, typed, with "did you mean"
+``assembly``          settings -> live objects; the one module that knows every table
+OUTSIDE WORLD         each library in one folder
+``search``            search space YAML -> Optuna distributions, honest selection       (optuna, yaml)
+``tracking``          runs, images and the registry of students                        (mlflow)
+``cluster``           worker, Ray Train trainer, Ray Tune tuner, checkpoints            (ray)
+====================  =========================================================================================
+
+A newcomer's way from the command to the loss: ``experiments/search.py`` -> ``cluster.worker`` -> ``distillation``.
+
+Shape letters, everywhere the same: B batch, C channels, H height, W width, K classes, D features, Z latent width,
+N noise sources, E label-embedding width.
+"""
+
+__version__ = "0.1.0"

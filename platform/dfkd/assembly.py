@@ -1,0 +1,152 @@
+"""Settings -> live objects. The one module that knows every table."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from dfkd.data.image_set import ImageSet
+from dfkd.distillation import Distillation
+from dfkd.domain import Domain
+from dfkd.label_embeddings import embed_labels
+from dfkd.probe_set import ProbeSet, score_on_probe
+from dfkd.settings.experiment import ExperimentSettings
+from dfkd.settings.synthesis import CategoryAwareSettings, SynthesisSettings
+from dfkd.synthesis import build_synthesizer
+from dfkd.synthesis.protocol import Gather
+from dfkd.tasks import TaskInput, evaluate
+from dfkd.tasks.protocol import predict
+from dfkd.teacher_student import TeacherStudent
+from dfkd.teachers import Teacher, build_network, require_batch_norm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Materials:
+    """What every trial of a search shares: fetched once, then handed to each worker.
+
+    Attributes:
+        teacher: network and what is known of its data.
+        probe: the teacher's synthetic exam; None skips it.
+        validation: real images for reports during training; None where there are none.
+    """
+
+    teacher: Teacher
+    probe: ProbeSet | None = None
+    validation: ImageSet | None = None
+
+
+def choose_device(settings: ExperimentSettings) -> torch.device:
+    """Return the device that the settings ask for; ``auto`` takes CUDA where there is one.
+
+    Raises:
+        ValueError: if CUDA is asked for and there is none.
+    """
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device: 'cuda' was asked for, and torch sees no CUDA device here. Use 'auto' or 'cpu'.")
+    wants_cuda = settings.device == "cuda" or (settings.device == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if wants_cuda else "cpu")
+
+
+def build_domain(settings: ExperimentSettings, teacher: Teacher) -> Domain:
+    """Return all that the method may know: from the teacher's own description and the class names, not from images."""
+    channels, height, width = teacher.image_shape
+    return Domain(
+        channels=channels,
+        height=height,
+        width=width,
+        mean=teacher.mean,
+        std=teacher.std,
+        class_names=teacher.class_names,
+        label_embeddings=embed_labels(settings.label_embeddings, teacher.class_names),
+        crop_padding=settings.dataset.crop_padding,
+        horizontal_flip=settings.dataset.horizontal_flip,
+    )
+
+
+def build_student(settings: ExperimentSettings, teacher: Teacher) -> nn.Module:
+    """Return the untrained student; its weights depend on the experiment's seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        return build_network(
+            settings.student.architecture, num_classes=len(teacher.class_names), in_channels=teacher.image_shape[0]
+        )
+
+
+def build_distillation(
+    settings: ExperimentSettings,
+    teacher: Teacher,
+    *,
+    device: torch.device,
+    rank: int = 0,
+    world_size: int = 1,
+    wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
+    gather: Gather | None = None,
+) -> Distillation:
+    """Put one worker's run together.
+
+    Args:
+        settings: batch sizes are global; each worker takes its share.
+        teacher: its network is copied, so that the caller's stays untouched.
+        device: where this worker trains.
+        rank: of this worker.
+        world_size: number of workers.
+        wrap: makes the student data-parallel.
+        gather: collects tensors of all workers.
+
+    Raises:
+        ValueError: if the settings do not fit the teacher or cannot be shared among the workers.
+    """
+    if isinstance(settings.synthesis, CategoryAwareSettings):
+        require_batch_norm(teacher, settings.synthesis.weights.batch_norm)
+    layout = torch.channels_last  # up to 2.5 times faster convolutions on a CPU, and what tensor cores want
+    network = copy.deepcopy(teacher.model).to(device, memory_format=layout)  # type: ignore[call-overload]
+    student = build_student(settings, teacher).to(device, memory_format=layout)  # type: ignore[call-overload]
+    pair = TeacherStudent(network, student)
+    random = torch.Generator(device=device).manual_seed(settings.seed * 1009 + rank)
+    domain = build_domain(settings, teacher)
+    synthesizer = build_synthesizer(share_synthesis(settings.synthesis, world_size), pair, domain, random)
+    batch_size = share_of(settings.distillation.batch_size, world_size, "distillation.batch_size")
+    distillation = dataclasses.replace(settings.distillation, batch_size=batch_size)
+    return Distillation(pair, synthesizer, domain, distillation, random, wrap=wrap, gather=gather)
+
+
+def share_synthesis(settings: SynthesisSettings, world_size: int) -> SynthesisSettings:
+    """Return the settings of one worker: its share of the synthesis batch and of the bank."""
+    if not isinstance(settings, CategoryAwareSettings):
+        return settings
+    return dataclasses.replace(
+        settings,
+        batch_size=share_of(settings.batch_size, world_size, "synthesis.batch_size"),
+        bank_capacity=-(-settings.bank_capacity // world_size),
+    )
+
+
+def share_of(batch_size: int, world_size: int, name: str) -> int:
+    """Return one worker's part of a global batch; raise ValueError if it does not divide evenly."""
+    if batch_size % world_size:
+        raise ValueError(f"{name}: {batch_size} images do not split evenly over {world_size} workers.")
+    return batch_size // world_size
+
+
+def evaluate_student(run: Distillation, settings: ExperimentSettings, materials: Materials) -> dict[str, float]:
+    """Score the student as it is: on the probe set, and on real validation images under ``val/``."""
+    student, device = run.pair.student, run.pair.device
+    metrics: dict[str, float] = {}
+    if materials.probe is not None:
+        metrics |= score_on_probe(predict(student, materials.probe.images, run.domain.normalise, device), materials.probe)
+    if materials.validation is not None:
+        task_input = TaskInput(
+            student=student,
+            teacher=run.pair.teacher,
+            images=materials.validation,
+            normalise=run.domain.normalise,
+            device=device,
+        )
+        scores = evaluate(settings.tasks, task_input)
+        metrics |= {f"val/{name}": value for name, value in scores.items()}
+    return metrics

@@ -1,0 +1,95 @@
+"""Checkpoints of a run, one file a worker, on any storage that pyarrow knows. No pickle is ever executed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import warnings
+from typing import Any
+
+import torch
+from pyarrow import fs
+
+COMMIT_FILE = "committed.json"
+
+
+class CheckpointStore:
+    """Keeps the newest checkpoints of one run under ``uri/epoch-000012/rank-0.pt``.
+
+    A checkpoint counts once its ``committed.json`` is there, which is written last and holds every file's SHA-256; a
+    run that dies in between leaves the older one valid.
+
+    Args:
+        uri: absolute folder or URI (``s3://bucket/prefix``).
+        keep: how many committed checkpoints stay.
+    """
+
+    def __init__(self, uri: str, *, keep: int = 2) -> None:
+        self.uri, self.keep = uri, keep
+        self._fs, self._root = fs.FileSystem.from_uri(uri)
+
+    def write(self, state: dict[str, Any], *, epoch: int, rank: int) -> str:
+        """Write one worker's part and return its SHA-256."""
+        folder = self._folder(epoch)
+        self._fs.create_dir(folder, recursive=True)
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        content = buffer.getvalue()
+        self._write_file(f"{folder}/rank-{rank}.pt", content)
+        return hashlib.sha256(content).hexdigest()
+
+    def commit(self, *, epoch: int, digests: list[str]) -> None:
+        """Declare the checkpoint complete, given the digests in the order of ranks; then drop what is too old."""
+        self._write_file(f"{self._folder(epoch)}/{COMMIT_FILE}", json.dumps({"sha256": digests}).encode())
+        committed = self._committed_epochs()
+        for old in self._epochs():
+            if old not in committed[-self.keep :] and old < epoch:
+                self._fs.delete_dir(self._folder(old))
+
+    def newest(self, *, rank: int, world_size: int) -> dict[str, Any] | None:
+        """Return one worker's part of the newest sound checkpoint, or None; a damaged one is passed over with a warning.
+
+        Raises:
+            ValueError: if the checkpoint is of another number of workers.
+        """
+        for epoch in reversed(self._committed_epochs()):
+            digests = json.loads(self._read_file(f"{self._folder(epoch)}/{COMMIT_FILE}"))["sha256"]
+            if len(digests) != world_size:
+                raise ValueError(
+                    f"{self._folder(epoch)}: the checkpoint is of {len(digests)} workers and this run has {world_size}. "
+                    "Resume with the same number, or start under another name."
+                )
+            content = self._read_file(f"{self._folder(epoch)}/rank-{rank}.pt")
+            if hashlib.sha256(content).hexdigest() == digests[rank]:
+                state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+                return state
+            warnings.warn(f"{self._folder(epoch)}: the checkpoint is damaged; using the one before.", stacklevel=2)
+        return None
+
+    def _folder(self, epoch: int) -> str:
+        return f"{self._root}/epoch-{epoch:06d}"
+
+    def _epochs(self) -> list[int]:
+        infos = self._fs.get_file_info(fs.FileSelector(self._root, allow_not_found=True))
+        return sorted(int(info.base_name[6:]) for info in infos if info.base_name.startswith("epoch-"))
+
+    def _committed_epochs(self) -> list[int]:
+        epochs = self._epochs()
+        infos = self._fs.get_file_info([f"{self._folder(epoch)}/{COMMIT_FILE}" for epoch in epochs])
+        return [epoch for epoch, info in zip(epochs, infos, strict=True) if info.type == fs.FileType.File]
+
+    def _write_file(self, path: str, content: bytes) -> None:
+        """Write under a temporary name first: a file that exists is whole."""
+        partial = f"{path}.partial"
+        with self._fs.open_output_stream(partial) as stream:
+            stream.write(content)
+        self._fs.move(partial, path)
+
+    def _read_file(self, path: str) -> bytes:
+        try:
+            with self._fs.open_input_stream(path) as stream:
+                content: bytes = stream.read()
+                return content
+        except FileNotFoundError:
+            return b""

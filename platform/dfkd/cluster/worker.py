@@ -1,0 +1,95 @@
+"""One worker of one trial, from settings to the last report. Knows no Ray: it talks to a ``Session``."""
+
+from __future__ import annotations
+
+import base64
+import time
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from dfkd.assembly import Materials, build_distillation, evaluate_student
+from dfkd.distillation import distill
+from dfkd.preview import png_grid
+from dfkd.settings.experiment import ExperimentSettings
+from dfkd.synthesis.protocol import Gather
+
+PREVIEW_KEY = "preview_png"  # base64 text: reports carry plain values only
+Report = dict[str, Any]
+
+
+class Session(Protocol):
+    """What surrounds a worker: its place among the others, its checkpoints, and who hears its reports."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+    gather: Gather | None
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Make a module data-parallel."""
+        ...
+
+    def average(self, module: nn.Module, metrics: dict[str, float]) -> dict[str, float]:
+        """Average the module's BatchNorm statistics in place, and the metrics, over all workers."""
+        ...
+
+    def restore(self) -> dict[str, Any] | None:
+        """Return this worker's newest checkpoint."""
+        ...
+
+    def save(self, state: dict[str, Any], *, epoch: int) -> None:
+        """Write a checkpoint of all workers."""
+        ...
+
+    def report(self, metrics: Report) -> None:
+        """Pass the metrics of an epoch on; every worker calls it equally often."""
+        ...
+
+
+def run_worker(
+    settings: ExperimentSettings, materials: Materials, session: Session, *, image_every: int = 0
+) -> nn.Module:
+    """Distil, or go on where the newest checkpoint stands, and report every epoch.
+
+    Args:
+        settings: the experiment.
+        materials: teacher, probe set and validation images.
+        session: this worker's surroundings.
+        image_every: epochs between previews of synthetic images; 0 sends none.
+
+    Returns:
+        The trained student.
+    """
+    run = build_distillation(
+        settings,
+        materials.teacher,
+        device=session.device,
+        rank=session.rank,
+        world_size=session.world_size,
+        wrap=session.wrap,
+        gather=session.gather,
+    )
+    saved = session.restore()
+    if saved is not None:
+        run.load_state_dict(saved["run"])
+        if run.epoch == run.total_epochs:  # the run was complete: say so again, somebody may have missed it
+            session.report(saved["report"])
+    started = time.monotonic()
+    for epoch_report in distill(run):
+        last = run.epoch == run.total_epochs
+        seconds = time.monotonic() - started
+        metrics = session.average(run.network, epoch_report.metrics)
+        report: Report = metrics | {"epoch": epoch_report.epoch, "time/epoch_seconds": seconds}
+        warm = run.epoch > run.synthesizer.warm_up_epochs
+        if warm and session.rank == 0:
+            report |= evaluate_student(run, settings, materials)
+        if last or run.epoch % settings.distillation.checkpoint_every == 0:
+            session.save({"run": run.state_dict(), "report": report}, epoch=run.epoch)
+        wants_image = image_every and (last or epoch_report.epoch % image_every == 0)
+        if wants_image and session.rank == 0 and epoch_report.preview is not None:
+            report = report | {PREVIEW_KEY: base64.b64encode(png_grid(epoch_report.preview)).decode()}
+        session.report(report | {"finished": last})
+        started = time.monotonic()
+    return run.pair.student

@@ -1,0 +1,121 @@
+"""Parquet files in the image convention of the Hugging Face hub.
+
+A column ``image: struct<bytes, path>``, a column ``label`` of integers, and the class names in the schema's metadata.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from dfkd.data.decode import ExampleSource, decode_splits
+from dfkd.data.missing import data_folder, missing_data
+from dfkd.data.real_data import RealData
+from dfkd.settings.experiment import DatasetSettings
+
+_SPLIT_PREFIXES = {"train": "train", "validation": "val", "test": "test"}
+
+
+def load_parquet(settings: DatasetSettings) -> RealData:
+    """Return the splits that lie in the folder as ``train*.parquet``, ``val*.parquet`` and ``test*.parquet``.
+
+    Raises:
+        ValueError: if there is none of them, one cannot be read, lacks a column or names its classes differently.
+    """
+    folder = data_folder(settings)
+    shards = {split: sorted(folder.glob(f"{prefix}*.parquet")) for split, prefix in _SPLIT_PREFIXES.items()}
+    shards = {split: paths for split, paths in shards.items() if paths}
+    if not shards:
+        raise missing_data(settings, "files train*.parquet, val*.parquet or test*.parquet")
+    tables = {path: _read_table(path) for paths in shards.values() for path in paths}
+    return decode_splits(
+        settings,
+        {split: _source({path: tables[path] for path in paths}) for split, paths in shards.items()},
+        class_names=_class_names(tables),
+        title=folder.absolute().name,
+    )
+
+
+def _read_table(path: Path) -> Any:
+    """Return the columns ``image`` and ``label`` of one file as a pyarrow table, checked."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+        columns = file.schema_arrow.names
+        if not {"image", "label"} <= set(columns):
+            raise ValueError(f"expected the columns image and label, got {', '.join(columns)}")
+        table = file.read(columns=["image", "label"])
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise ValueError(f"{path}: this Parquet file cannot be used: {error}.") from error
+    _check_types(path, table)
+    return table
+
+
+def _check_types(path: Path, table: Any) -> None:
+    import pyarrow
+
+    image_type, label_type = table.schema.field("image").type, table.schema.field("label").type
+    if not pyarrow.types.is_struct(image_type) or image_type.get_field_index("bytes") < 0:
+        raise ValueError(f"{path}: expected the column image to be struct<bytes, path>, got {image_type}.")
+    if not pyarrow.types.is_integer(label_type):
+        raise ValueError(f"{path}: expected the column label to hold integers, got {label_type}.")
+    for row, label in enumerate(table["label"].to_pylist()):
+        if label is None or label < 0:
+            raise ValueError(f"{path}, row {row}: expected a class index from 0, got {label}. Remove unlabelled rows.")
+
+
+def _source(tables: dict[Path, Any]) -> ExampleSource:
+    """Return the rows of several files, one after the other."""
+    import pyarrow.compute
+
+    contents: list[bytes | None] = []
+    labels: list[int] = []
+    for table in tables.values():
+        contents += pyarrow.compute.struct_field(table["image"], "bytes").to_pylist()
+        labels += table["label"].to_pylist()
+
+    def read(index: int) -> tuple[Image.Image, int]:
+        content = contents[index]
+        if content is None:
+            raise ValueError("the row has no image bytes; images outside the file are not followed")
+        return Image.open(io.BytesIO(content)), labels[index]
+
+    def describe(index: int) -> str:
+        for path, table in tables.items():
+            if index < table.num_rows:
+                return f"{path}, row {index}"
+            index -= table.num_rows
+        raise AssertionError("an index beyond the last row")
+
+    return ExampleSource(len(labels), read, describe)
+
+
+def _class_names(tables: dict[Path, Any]) -> tuple[str, ...] | None:
+    """Return the class names of the files' metadata, which must agree; None if no file names them."""
+    named = {path: names for path, table in tables.items() if (names := _names_in_metadata(path, table)) is not None}
+    if not named:
+        return None
+    first, names = next(iter(named.items()))
+    for path, other in named.items():
+        if other != names:
+            raise ValueError(f"{path}: expected the class names of {first} ({names}), got {other}.")
+    return names
+
+
+def _names_in_metadata(path: Path, table: Any) -> tuple[str, ...] | None:
+    encoded = (table.schema.metadata or {}).get(b"huggingface")
+    if encoded is None:
+        return None
+    try:
+        label = json.loads(encoded)["info"]["features"]["label"]
+        return tuple(str(name) for name in label["names"]) if "names" in label else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path}: the schema metadata 'huggingface' does not describe the labels: {error!r}."
+        ) from error

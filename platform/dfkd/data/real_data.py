@@ -1,0 +1,91 @@
+"""``RealData``: a real data set with its splits, for making a teacher and for reports. No student is trained on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from dfkd.data.image_set import ImageSet
+
+_IMAGES_AT_A_TIME = 1024
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RealData:
+    """Real images of K classes in up to three disjoint splits.
+
+    Attributes:
+        title: how tables call it.
+        class_names: K names, in the order of the labels.
+        train: what a teacher is trained on; None if only an exam is at hand.
+        validation: what settings are compared on; may be missing.
+        test: what the winner is judged by, once; may be missing.
+    """
+
+    title: str
+    class_names: tuple[str, ...]
+    train: ImageSet | None
+    validation: ImageSet | None
+    test: ImageSet | None
+
+    def __post_init__(self) -> None:
+        splits = self.splits
+        if not splits:
+            raise ValueError(f"{self.title}: expected at least one of train, validation and test, got none.")
+        shapes = {name: images.image_shape for name, images in splits.items()}
+        if len(set(shapes.values())) > 1:
+            raise ValueError(f"{self.title}: expected one image shape (C, H, W) in all splits, got {shapes}.")
+        for name, images in splits.items():
+            largest = int(images.labels.max())
+            if largest >= self.num_classes:
+                raise ValueError(
+                    f"{self.title}: image {int(images.labels.argmax())} of {name} has label {largest}, but there are "
+                    f"{self.num_classes} class names: {_shorten(self.class_names)}."
+                )
+
+    @property
+    def splits(self) -> dict[str, ImageSet]:
+        """The splits that exist, by name."""
+        named = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: images for name, images in named.items() if images is not None}
+
+    @property
+    def num_classes(self) -> int:
+        """K, the number of classes."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return next(iter(self.splits.values())).image_shape
+
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return mean and standard deviation, per channel, of the training images in [0, 1].
+
+        A channel that is constant gets the standard deviation of one grey level, so that it can be divided by.
+
+        Raises:
+            ValueError: if there are no training images.
+        """
+        if self.train is None:
+            raise ValueError(
+                f"{self.title}: the normalisation is measured on training images, and there are none. "
+                "Give teacher.mean and teacher.std instead."
+            )
+        # Sums of integers are exact in float64, so the result does not depend on the size of the pieces.
+        total, total_of_squares = torch.zeros(2, self.image_shape[0], dtype=torch.float64)  # [C] each
+        for images in torch.split(self.train.images, _IMAGES_AT_A_TIME):
+            total += images.double().sum((0, 2, 3))
+            total_of_squares += images.double().square().sum((0, 2, 3))
+        num_values = self.train.images[:, 0].numel()
+        mean = total / num_values
+        variance = total_of_squares / num_values - mean.square()
+        std = variance.clamp_min(1.0).sqrt()  # [C], at least one grey level
+        return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
+
+
+def _shorten(names: tuple[str, ...], limit: int = 10) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

@@ -1,0 +1,191 @@
+"""``Distillation``, the state of a run, and ``distill()``, the whole algorithm.
+
+The loop yields after every epoch and the caller decides: a test makes a list of it, a laptop prints it, a Ray worker
+reports it, a pruned trial stops pulling.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dfkd.augmentation import augment
+from dfkd.domain import Domain
+from dfkd.losses.kd import kd_loss
+from dfkd.settings.distillation import DistillationSettings
+from dfkd.synthesis.protocol import Gather, SingleWorker, StudentOutput, Synthesizer
+from dfkd.teacher_student import TeacherStudent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochReport:
+    """What an epoch gave: ``epoch`` counts from 0, warm-up included; ``preview`` is uint8 [n, C, H, W] or None."""
+
+    epoch: int
+    metrics: dict[str, float]
+    preview: Tensor | None
+
+
+class StudentWithHead(nn.Module):
+    """The student and the method's head as one module, so that data parallelism sees one forward pass."""
+
+    def __init__(self, student: nn.Module, head: nn.Module | None) -> None:
+        super().__init__()
+        self.student, self.head = student, head
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Map normalised images [B, C, H, W] to logits [B, K] and projections [B, P] (None without a head)."""
+        if self.head is None:
+            return self.student(images), None
+        features = self.student.forward_features(images)  # type: ignore[operator]
+        return self.student.classify(features), self.head(features)  # type: ignore[operator]
+
+
+class Distillation:
+    """A run between two epochs: everything that decides how it goes on.
+
+    Args:
+        pair: teacher and student, on the training device.
+        synthesizer: the method.
+        domain: what is known of the real data.
+        settings: batch size is that of this worker.
+        generator: the source of all randomness, shared with the synthesizer.
+        wrap: makes the student data-parallel; called once.
+        gather: collects tensors of all workers.
+    """
+
+    def __init__(
+        self,
+        pair: TeacherStudent,
+        synthesizer: Synthesizer,
+        domain: Domain,
+        settings: DistillationSettings,
+        generator: torch.Generator,
+        *,
+        wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
+        gather: Gather | None = None,
+    ) -> None:
+        self.pair, self.synthesizer, self.domain, self.settings = pair, synthesizer, domain, settings
+        self.random = generator
+        self.gather = gather or SingleWorker()
+        self.network = StudentWithHead(pair.student, synthesizer.student_head)
+        self.parallel_network = wrap(self.network)
+        self.optimizer = torch.optim.SGD(
+            self.network.parameters(),
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+        self.epoch = 0  # the next one
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs of the whole run, warm-up included."""
+        return self.synthesizer.warm_up_epochs + self.settings.epochs
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a resumed run needs to give the same numbers."""
+        return {
+            "epoch": self.epoch,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "synthesizer": self.synthesizer.state_dict(),
+            "random": self.random.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` gave."""
+        self.epoch = state["epoch"]
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.synthesizer.load_state_dict(state["synthesizer"])
+        self.random.set_state(state["random"].cpu())
+
+
+def distill(run: Distillation) -> Iterator[EpochReport]:
+    """Run the epochs that are left, and yield after each.
+
+    Raises:
+        FloatingPointError: if a loss is not finite; the message names epoch and term.
+    """
+    while run.epoch < run.total_epochs:
+        means = Means()
+        rounds = run.synthesizer.rounds(run.epoch, run.settings.steps_per_epoch)
+        num_steps = rounds.per_epoch * rounds.student_steps
+        step = 0
+        for _ in range(rounds.per_epoch):
+            means.add("synthesis", run.synthesizer.synthesize(run.epoch))
+            for _ in range(rounds.student_steps):
+                set_learning_rate(run, progress=step / num_steps)
+                means.add("distillation", student_step(run))
+                step += 1
+        metrics = means.to_floats(run.epoch)
+        run.epoch += 1
+        yield EpochReport(epoch=run.epoch - 1, metrics=metrics, preview=run.synthesizer.preview())
+
+
+def student_step(run: Distillation) -> dict[str, Tensor]:
+    """Take one step of ``tau^2 KL(p_T || p_S) + the method's own terms``; return them as device tensors."""
+    batch = run.synthesizer.sample(run.settings.batch_size)
+    images = run.domain.normalise(
+        augment(
+            batch.images,
+            crop_padding=run.domain.crop_padding,
+            horizontal_flip=run.domain.horizontal_flip,
+            generator=run.random,
+        )
+    )
+    with torch.no_grad():
+        teacher_logits = run.pair.teacher(images)
+    run.parallel_network.train()
+    logits, projections = run.parallel_network(images)
+    output = StudentOutput(logits=logits, projections=projections)
+    distilled = kd_loss(output.logits, teacher_logits, temperature=run.settings.temperature)
+    extra = run.synthesizer.student_loss(batch, teacher_logits, output, run.gather)
+    loss = sum(extra.terms.values(), start=distilled)
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    run.optimizer.step()
+    terms = {"kd": distilled} | extra.terms | extra.metrics
+    return {name: term.detach() for name, term in terms.items()}
+
+
+def set_learning_rate(run: Distillation, *, progress: float) -> None:
+    """Cosine from the learning rate to 0 over the epochs after warm-up; ``progress`` is the share of this epoch."""
+    student_epoch = run.epoch - run.synthesizer.warm_up_epochs + progress
+    rate = 0.5 * run.settings.learning_rate * (1 + math.cos(math.pi * student_epoch / run.settings.epochs))
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+
+
+class Means:
+    """Means of scalar tensors over an epoch, kept on their device and converted once."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, prefix: str, values: dict[str, Tensor]) -> None:
+        """Add one value to each mean ``prefix/name``."""
+        for name, value in values.items():
+            key = f"{prefix}/{name}"
+            self._sums[key] = self._sums[key] + value if key in self._sums else value
+            self._counts[key] = self._counts.get(key, 0) + 1
+
+    def to_floats(self, epoch: int) -> dict[str, float]:
+        """Return the means; raise FloatingPointError if one is not finite."""
+        if not self._sums:
+            return {}
+        values = torch.stack([total.float() for total in self._sums.values()]).tolist()
+        means = {key: value / self._counts[key] for key, value in zip(self._sums, values, strict=True)}
+        for key, value in means.items():
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"epoch {epoch}: {key} is {value}. Lower the learning rate, or the weight of this term."
+                )
+        return means

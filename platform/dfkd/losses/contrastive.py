@@ -1,0 +1,80 @@
+"""Contrastive losses over projections of the student's features: CNCL of CAE-DFKD and its controls."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def contrast(projections: Tensor, positives: Tensor, negatives: Tensor, *, temperature: float) -> Tensor:
+    """Pull positives together against negatives.
+
+    ``mean over i with P_i not empty of -1/|P_i| sum_{p in P_i} log( exp(z_i.z_p/t) / sum_{a in P_i or N_i} exp(z_i.z_a/t) )``
+
+    Args:
+        projections: z [B, D], of unit length.
+        positives: [B, B] booleans, p in P_i.
+        negatives: [B, B] booleans, a in N_i.
+        temperature: t, above 0.
+
+    Returns:
+        Scalar, at least 0; 0 where no anchor has a positive.
+
+    Source: Khosla et al., Supervised Contrastive Learning, NeurIPS 2020, equation 2, for any choice of pairs.
+    """
+    return contrast_against(projections, projections, positives, negatives, temperature=temperature)
+
+
+def contrast_against(
+    anchors: Tensor, candidates: Tensor, positives: Tensor, negatives: Tensor, *, temperature: float
+) -> Tensor:
+    """As ``contrast``, for anchors [A, D] and candidates [B, D] with masks [A, B]: several workers' candidates."""
+    similarity = anchors @ candidates.mT / temperature  # [A, B]
+    allowed = positives | negatives
+    # The lowest finite number and not -inf: an anchor without any candidate would have a gradient of NaN.
+    lowest = torch.finfo(similarity.dtype).min
+    log_total = similarity.masked_fill(~allowed, lowest).logsumexp(dim=1, keepdim=True)  # [A, 1]
+    log_share = (similarity - log_total).masked_fill(~positives, 0.0)  # [A, B]
+    num_positives = positives.sum(dim=1)  # [A]
+    usable = num_positives > 0
+    per_anchor = -log_share.sum(dim=1) / num_positives.clamp_min(1)
+    return per_anchor.masked_fill(~usable, 0.0).sum() / usable.sum().clamp_min(1)
+
+
+def cncl_pairs(
+    labels: Tensor, sources: Tensor, candidate_labels: Tensor, candidate_sources: Tensor, itself: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Positives and negatives of CNCL: same category under another noise source, against other categories.
+
+    An image of the same category and the same source is neither. With a single source in play there is no other one;
+    then other draws of the category are the positives.
+
+    Args:
+        labels: [A] of the anchors.
+        sources: [A] of the anchors.
+        candidate_labels: [B].
+        candidate_sources: [B].
+        itself: [A, B] booleans, where anchor and candidate are one image.
+
+    Returns:
+        positives and negatives, [A, B] booleans each.
+
+    Source: Zhang et al., CAE-DFKD, DAC 2025; what counts as neither is our reading.
+    """
+    same_class = labels[:, None] == candidate_labels
+    same_source = sources[:, None] == candidate_sources
+    one_source = (candidate_sources == candidate_sources[:1]).all()
+    positives = same_class & ~itself & (~same_source | one_source)
+    return positives, ~same_class
+
+
+def supervised_pairs(labels: Tensor, candidate_labels: Tensor, itself: Tensor) -> tuple[Tensor, Tensor]:
+    """Positives and negatives of plain supervised contrast, blind to noise sources: the control for CNCL."""
+    same_class = labels[:, None] == candidate_labels
+    return same_class & ~itself, ~same_class
+
+
+def view_pairs(images: Tensor, candidate_images: Tensor, itself: Tensor) -> tuple[Tensor, Tensor]:
+    """Positives and negatives of SimCLR: two views of one image [A] of image numbers, against all other images."""
+    same_image = images[:, None] == candidate_images
+    return same_image & ~itself, ~same_image

@@ -1,0 +1,129 @@
+"""Search space and sampler settings -> Optuna's, and the study that keeps a search's trials on disk."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from dfkd.search.space import SearchSpace
+from dfkd.settings.search import (
+    CategoricalChoices,
+    Direction,
+    IntegerRange,
+    LogUniformRange,
+    ParameterRange,
+    SamplerSettings,
+    Scalar,
+)
+
+_STALE = "stale_trials"  # the study's user attribute: numbers of trials that a dead driver left running
+_COMPLETE = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """Return Optuna's distribution of every parameter, by its dotted path."""
+    return {path: _distribution(parameter) for path, parameter in space.settings.parameters.items()}
+
+
+def _distribution(parameter: ParameterRange) -> BaseDistribution:
+    if isinstance(parameter, CategoricalChoices):
+        return CategoricalDistribution(parameter.choices)
+    if isinstance(parameter, IntegerRange):
+        return IntDistribution(parameter.low, parameter.high)
+    return FloatDistribution(parameter.low, parameter.high, log=isinstance(parameter, LogUniformRange))
+
+
+def make_sampler(settings: SamplerSettings) -> BaseSampler:
+    """Return the sampler, seeded. TPE counts running trials as bad ones, so that parallel trials differ."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna 5.0: QMCSampler, and TPE's two options
+        if settings.name == "tpe":
+            return TPESampler(seed=settings.seed, multivariate=True, constant_liar=True)
+        if settings.name == "random":
+            return RandomSampler(seed=settings.seed)
+        if settings.name == "qmc":  # without scrambling the points would not depend on the seed
+            return QMCSampler(seed=settings.seed, scramble=True, warn_independent_sampling=False)
+        return GPSampler(seed=settings.seed)
+
+
+def study_storage(path: Path) -> RDBStorage:
+    """Return the SQLite storage in the file ``path``, which optuna-dashboard opens too; made if it does not exist.
+
+    Raises:
+        OSError: the folder cannot be written to, or the file is no study storage.
+    """
+    path = path.expanduser().resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return RDBStorage(f"sqlite:///{path}")
+    except SQLAlchemyError as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise OSError(f"{path}: expected a file in which Optuna can keep its trials, got '{reason}'.") from error
+
+
+def open_study(storage: BaseStorage | Path, *, name: str, direction: Direction) -> optuna.Study:
+    """Return the study of this name, new or as it was left. Trials that a dead driver left running are closed.
+
+    Only the driver of a search may open its study: another one's running trials would be taken for dead.
+
+    Args:
+        storage: of ``study_storage``, or the path of its file.
+        name: unique in the storage.
+        direction: of the objective.
+
+    Raises:
+        OSError: the file cannot be used.
+        ValueError: the study exists and has the other direction. (Optuna 5.0 would keep the old one without a word.)
+    """
+    if isinstance(storage, Path):
+        storage = study_storage(storage)
+    study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
+    if study.direction.name.lower() != direction:
+        raise ValueError(
+            f"study '{name}': expected one to {direction}, found one to {study.direction.name.lower()}. "
+            "Give the search another name, or remove the old study."
+        )
+    _close_stale(study)
+    return study
+
+
+def _close_stale(study: optuna.Study) -> None:
+    """Tell every running trial FAIL and note its number: nobody else would ever close it."""
+    running = [trial.number for trial in study.get_trials(states=(TrialState.RUNNING,))]
+    if running:
+        study.set_user_attr(_STALE, [*study.user_attrs.get(_STALE, []), *running])
+    for number in running:
+        study.tell(number, state=TrialState.FAIL)
+
+
+def finished(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials with a result, in order; what is stopped early is among them."""
+    trials: list[FrozenTrial] = study.get_trials(states=_COMPLETE)
+    return trials
+
+
+def stale_params(study: optuna.Study) -> list[dict[str, Scalar]]:
+    """Return the parameters of trials that a dead driver left unfinished and that no other trial has repeated."""
+    trials = study.get_trials()
+    stale_numbers = set(study.user_attrs.get(_STALE, []))
+    repeated = [_planned_params(trial) for trial in trials if trial.number not in stale_numbers]
+    missing: list[dict[str, Any]] = []
+    for trial in trials:
+        if trial.number in stale_numbers and trial.params and trial.params not in [*repeated, *missing]:
+            missing.append(dict(trial.params))
+    return missing
+
+
+def _planned_params(trial: FrozenTrial) -> dict[str, Any]:
+    """Return the parameters of a trial, also of one that is enqueued but not asked for yet."""
+    params: dict[str, Any] = trial.params or trial.system_attrs.get("fixed_params", {})
+    return params

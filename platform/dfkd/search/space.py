@@ -1,0 +1,144 @@
+"""``SearchSpace``: a YAML file of ``search_spaces/`` as checked settings, and parameters -> a whole experiment.
+
+Imports nothing heavy: a mistake in the file is told before torch, Ray, MLflow or Optuna are loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dfkd.config import (
+    SettingsError,
+    apply_overrides,
+    experiment_settings,
+    load_settings,
+    look_up,
+    read_yaml,
+    set_path,
+    settings_key,
+    to_dict,
+)
+from dfkd.search.corners import corner_problems, default_value
+from dfkd.settings.checks import did_you_mean
+from dfkd.settings.experiment import ExperimentSettings
+from dfkd.settings.search import Scalar, SearchSettings
+
+#: Parts that all trials of a search share: the teacher and with it the probe set, what a trial is judged by, where it
+#: runs.
+SHARED_PARTS = ("dataset", "teacher", "tasks", "workers", "device")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchSpace:
+    """A search: the fixed part, the ranges and how it is run.
+
+    Attributes:
+        settings: as in the file, with the overrides in ``settings.experiment``.
+        where: the file, for messages.
+    """
+
+    settings: SearchSettings
+    where: str
+
+    @property
+    def base(self) -> dict[str, Any]:
+        """The fixed part, as plain values."""
+        return self.settings.experiment
+
+    def resolve(self, params: Mapping[str, Scalar]) -> ExperimentSettings:
+        """Return the complete settings of a trial.
+
+        Args:
+            params: dotted path -> value; a searched path that is absent keeps the fixed part's value.
+
+        Raises:
+            SettingsError: a path is not searched, or a value is not valid where it stands.
+        """
+        raw = self.base
+        for path, value in params.items():
+            if path not in self.settings.parameters:
+                hint = did_you_mean(path, self.settings.parameters)
+                raise SettingsError(self.where, [f"{path}: is no parameter of this search.{hint}"])
+            try:
+                raw = set_path(raw, path, value)
+            except ValueError as error:
+                raise SettingsError(self.where, [str(error)]) from None
+        return experiment_settings(raw, self.where)
+
+    def defaults(self) -> dict[str, Scalar]:
+        """Return the fixed part's own value at each searched path: the first trial.
+
+        Raises:
+            SettingsError: a default lies outside its range.
+        """
+        plain = {**to_dict(self.resolve({})), "schedule": self.base.get("schedule")}
+        values: dict[str, Scalar] = {}
+        problems = []
+        for path, parameter in self.settings.parameters.items():
+            try:
+                values[path] = default_value(parameter, look_up(plain, path))
+            except ValueError as error:
+                problems.append(f"parameters.{path}: {error}")
+        if problems:
+            raise SettingsError(self.where, problems)
+        return values
+
+    @property
+    def key(self) -> str:
+        """A short key that is equal for searches whose trials can be compared.
+
+        It covers the fixed part, the ranges, the objective and early stopping; not the number of trials, the sampler
+        or anything that may change when a search goes on.
+        """
+        plain = to_dict(self.settings)
+        parts = {name: plain[name] for name in ("parameters", "objective", "early_stopping")}
+        parts["objective"]["direction"] = self.settings.objective.goal
+        return settings_key({**parts, "experiment": to_dict(self.resolve({}))})
+
+
+def load_search_space(path: str | Path, overrides: Iterable[str] = ()) -> SearchSpace:
+    """Return the search that a file describes, with every corner of it checked.
+
+    Args:
+        path: a YAML file.
+        overrides: ``path=value`` of the command line, on top of the file's ``experiment``.
+
+    Raises:
+        ValueError: with file and line where the file is no YAML mapping; a ``SettingsError`` with every problem of its
+            settings otherwise.
+    """
+    where = str(path)
+    raw = read_yaml(path)
+    if isinstance(raw.get("experiment"), Mapping):
+        raw["experiment"] = apply_overrides(raw["experiment"], overrides)
+    problems: list[str] = []
+    try:
+        settings = load_settings(SearchSettings, raw, where=where)
+    except SettingsError as error:
+        problems.extend(error.problems)
+    try:
+        experiment_settings(raw.get("experiment", {}), where)
+    except SettingsError as error:
+        problems.extend(f"experiment.{problem}" for problem in error.problems if "experiment" in raw)
+    if problems:
+        raise SettingsError(where, problems)
+    space = SearchSpace(settings=settings, where=where)
+    _check_parameters(space)
+    return space
+
+
+def _check_parameters(space: SearchSpace) -> None:
+    """Raise SettingsError unless every parameter can be searched, at every corner, and its default lies in range."""
+    problems: list[str] = []
+    for path, parameter in space.settings.parameters.items():
+        part = path.split(".")[0]
+        if part in SHARED_PARTS:
+            problems.append(f"parameters.{path}: all trials of a search share '{part}'; make it a search of its own.")
+        else:
+            problems.extend(corner_problems(path, parameter, space.resolve))
+    if problems:
+        raise SettingsError(space.where, problems)
+    space.defaults()

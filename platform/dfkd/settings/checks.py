@@ -1,0 +1,49 @@
+"""Checks that settings share. Each says what was expected, what came, and where."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+#: Read by pydantic where YAML becomes settings: a key that no setting has is an error.
+FORBID_UNKNOWN_KEYS: dict[str, str] = {"extra": "forbid"}
+
+StrictSettings = ClassVar[dict[str, str]]
+
+
+def did_you_mean(value: object, choices: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the choice that resembles ``value``, or an empty string."""
+    close = difflib.get_close_matches(str(value), list(choices), n=1, cutoff=0.5)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Raise ValueError unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{name}: {value!r} is unknown.{did_you_mean(value, choices)} Valid: {', '.join(choices)}.")
+
+
+def check_at_least(name: str, value: float, minimum: float) -> None:
+    """Raise ValueError unless ``value`` is finite and at least ``minimum``."""
+    if not (math.isfinite(value) and value >= minimum):
+        raise ValueError(f"{name}: expected a number of at least {minimum}, got {value!r}.")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise ValueError unless ``value`` is finite and above zero."""
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name}: expected a number above 0, got {value!r}.")
+
+
+def check_fraction(name: str, value: float) -> None:
+    """Raise ValueError unless ``value`` lies in [0, 1)."""
+    if not (math.isfinite(value) and 0 <= value < 1):
+        raise ValueError(f"{name}: expected a fraction in [0, 1), got {value!r}.")
+
+
+def check_each(settings: Any, check: Any, *names: str) -> None:
+    """Apply ``check(name, value)`` to several fields of a settings object."""
+    for name in names:
+        check(name, getattr(settings, name))

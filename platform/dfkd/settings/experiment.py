@@ -1,0 +1,178 @@
+"""Settings of one experiment: which data, teacher and student, which method, judged by what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dfkd.settings.checks import (
+    FORBID_UNKNOWN_KEYS,
+    StrictSettings,
+    check_at_least,
+    check_choice,
+    check_each,
+    check_fraction,
+    check_positive,
+)
+from dfkd.settings.distillation import DistillationSettings
+from dfkd.settings.synthesis import CategoryAwareSettings, SynthesisSettings
+
+#: Architectures of ``dfkd.models``; a name such as ``torchvision:resnet18`` or ``timm:resnet18`` is also valid.
+ARCHITECTURES = (
+    "lenet5", "resnet8", "resnet20", "resnet32", "resnet44", "resnet56", "resnet18", "resnet34",
+    "wrn_16_1", "wrn_16_2", "wrn_40_1", "wrn_40_2", "vgg11",
+    "digits_teacher", "digits_student",
+)  # fmt: skip
+DATASETS = ("digits", "parquet", "image_folder", "torchvision")
+TASKS = ("accuracy", "agreement", "binary")
+PLATFORM_PREFIXES = ("torchvision:", "timm:")
+
+
+def check_architecture(name: str, architecture: str) -> None:
+    """Raise ValueError unless the architecture is ours or names torchvision's or timm's."""
+    if not architecture.startswith(PLATFORM_PREFIXES):
+        check_choice(name, architecture, ARCHITECTURES)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetSettings:
+    """Real images, for making a teacher and for reports. No student is trained on them.
+
+    ``path`` is a folder of ``train*.parquet`` / ``val*`` / ``test*`` files in the image convention of the Hugging Face
+    hub (``parquet``), a folder ``<split>/<class>/<image>`` (``image_folder``), or torchvision's root.
+    """
+
+    __pydantic_config__: StrictSettings = FORBID_UNKNOWN_KEYS
+    name: Literal["digits", "parquet", "image_folder", "torchvision"] = "digits"
+    path: str | None = None
+    torchvision_name: str | None = None  # CIFAR10, CIFAR100, MNIST, ...
+    download: bool = False
+    title: str | None = None  # how tables call it, e.g. "CIFAR-10 (JPEG)"
+    image_size: int | None = None  # resized to a square of this side; None keeps the size of the first image
+    channels: Literal[1, 3] | None = None  # None keeps the images' own
+    validation_fraction: float = 0.1  # stratified, from train, where no validation split exists
+    class_names: tuple[str, ...] | None = None  # where the files do not name them
+    crop_padding: int = 4  # pixels by which a random crop may shift an image without changing its label
+    horizontal_flip: bool = True  # whether a mirrored image keeps its label
+
+    def __post_init__(self) -> None:
+        check_choice("name", self.name, DATASETS)
+        if self.name in ("parquet", "image_folder", "torchvision") and not self.path:
+            raise ValueError(f"path: dataset '{self.name}' needs a folder, got none.")
+        if self.name == "torchvision" and not self.torchvision_name:
+            raise ValueError("torchvision_name: dataset 'torchvision' needs a class name such as CIFAR10, got none.")
+        if self.image_size is not None:
+            check_at_least("image_size", self.image_size, 4)
+        check_fraction("validation_fraction", self.validation_fraction)
+        check_at_least("crop_padding", self.crop_padding, 0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TeacherTrainingSettings:
+    """Supervised training of a teacher: SGD with momentum, one-cycle learning rate, label-preserving augmentation."""
+
+    __pydantic_config__: StrictSettings = FORBID_UNKNOWN_KEYS
+    epochs: int = 30
+    batch_size: int = 128
+    learning_rate: float = 0.1  # peak of the cycle
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_each(self, lambda name, value: check_at_least(name, value, 1), "epochs", "batch_size")
+        check_positive("learning_rate", self.learning_rate)
+        check_each(self, check_fraction, "momentum", "label_smoothing")
+        check_at_least("weight_decay", self.weight_decay, 0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TeacherSettings:
+    """Where the teacher comes from.
+
+    ``weights: null`` trains one on the dataset (once: it is registered and reused). Otherwise a path to a
+    ``.safetensors`` file or a plain ``state_dict``, or ``models:/name@alias`` of the registry.
+    Class names and normalisation come from the file's metadata; what stands here wins.
+    """
+
+    __pydantic_config__: StrictSettings = FORBID_UNKNOWN_KEYS
+    architecture: str | None = None  # None: as the weights' metadata says
+    weights: str | None = None
+    training: TeacherTrainingSettings = field(default_factory=TeacherTrainingSettings)
+    class_names: tuple[str, ...] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    shifted: bool = False  # trained on other images than the dataset's: tables say "shifted teacher"
+    trust_pickle: bool = False  # load a foreign MLflow pickle, which can run any code
+
+    def __post_init__(self) -> None:
+        if self.architecture is not None:
+            check_architecture("architecture", self.architecture)
+        if self.weights is None and self.architecture is None:
+            raise ValueError("architecture: a teacher that is to be trained needs one, got none.")
+        for value in self.std or ():
+            check_positive("std", value)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudentSettings:
+    """The student's network."""
+
+    __pydantic_config__: StrictSettings = FORBID_UNKNOWN_KEYS
+    architecture: str
+
+    def __post_init__(self) -> None:
+        check_architecture("architecture", self.architecture)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelEmbeddingSettings:
+    """Where label embeddings come from.
+
+    ``packaged``: vectors that ship with this package, found by the class names. ``file``: a safetensors file with a
+    tensor ``embeddings`` [K, E]. ``sentence_transformers``: a local model folder or a name (extra ``[text]``).
+    ``index``: prompts made of the class index, by the same model. ``orthogonal``: seeded orthonormal rows, no language.
+    """
+
+    __pydantic_config__: StrictSettings = FORBID_UNKNOWN_KEYS
+    name: Literal["packaged", "file", "sentence_transformers", "index", "orthogonal"] = "packaged"
+    path: str | None = None
+    model: str | None = None
+    prompt: str = "a photo of a {class}"
+    width: int = 384  # of orthogonal rows
+    seed: int = 0  # of orthogonal rows
+
+    def __post_init__(self) -> None:
+        if self.name == "file" and not self.path:
+            raise ValueError("path: label embeddings from a file need its path, got none.")
+        if self.name == "sentence_transformers" and not self.model:
+            raise ValueError("model: label embeddings from a text encoder need its folder or name, got none.")
+        if "{class}" not in self.prompt:
+            raise ValueError(f"prompt: expected the place holder {{class}} in it, got {self.prompt!r}.")
+        check_at_least("width", self.width, 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExperimentSettings:
+    """One experiment, complete: the same settings and seed give the same student."""
+
+    __pydantic_config__: StrictSettings = FORBID_UNKNOWN_KEYS
+    seed: int = 0
+    dataset: DatasetSettings
+    teacher: TeacherSettings
+    student: StudentSettings
+    label_embeddings: LabelEmbeddingSettings = field(default_factory=LabelEmbeddingSettings)
+    synthesis: SynthesisSettings = field(default_factory=CategoryAwareSettings)
+    distillation: DistillationSettings = field(default_factory=DistillationSettings)
+    tasks: tuple[Literal["accuracy", "agreement", "binary"], ...] = ("accuracy", "agreement")
+    workers: int = 1
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def __post_init__(self) -> None:
+        check_at_least("seed", self.seed, 0)
+        check_at_least("workers", self.workers, 1)
+        if self.distillation.batch_size < self.workers:
+            raise ValueError(
+                f"workers: {self.workers} workers cannot share a batch of {self.distillation.batch_size} images."
+            )

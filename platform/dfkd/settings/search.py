@@ -1,0 +1,176 @@
+"""Settings of one search: its fixed part, the ranges, what is selected on, and how trials are run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dfkd.settings.checks import check_at_least, check_choice
+
+Scalar = bool | int | float | str | None
+Direction = Literal["maximize", "minimize"]
+Metric = Literal["agreement", "kl", "agreement_real", "val_accuracy", "val_balanced_accuracy"]
+
+#: Which way each objective is better, and what it is computed from besides teacher and student.
+OBJECTIVES: dict[str, tuple[Direction, str]] = {
+    "agreement": ("maximize", "no real image"),
+    "kl": ("minimize", "no real image"),
+    "agreement_real": ("maximize", "unlabelled real images"),
+    "val_accuracy": ("maximize", "labelled real images"),
+    "val_balanced_accuracy": ("maximize", "labelled real images"),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UniformRange:
+    """Numbers between ``low`` and ``high``, every one equally likely."""
+
+    type: Literal["uniform"] = "uniform"
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        check_ends(self.low, self.high)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogUniformRange:
+    """Numbers between ``low`` and ``high``, every order of magnitude equally likely."""
+
+    type: Literal["log_uniform"] = "log_uniform"
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.low > 0:
+            raise ValueError(f"low: a logarithmic range must begin above 0, got {self.low!r}.")
+        check_ends(self.low, self.high)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IntegerRange:
+    """Whole numbers from ``low`` to ``high``, both included."""
+
+    type: Literal["integer"] = "integer"
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        check_ends(self.low, self.high)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CategoricalChoices:
+    """One of a few single values."""
+
+    type: Literal["categorical"] = "categorical"
+    choices: tuple[Scalar, ...]
+
+    def __post_init__(self) -> None:
+        if not self.choices:
+            raise ValueError("choices: expected at least one, got none.")
+        seen: set[str] = set()
+        for choice in self.choices:
+            if repr(choice) in seen:  # repr: 1, 1.0 and true are equal in Python but are three choices
+                raise ValueError(f"choices: {choice!r} stands twice; keep one.")
+            seen.add(repr(choice))
+
+
+ParameterRange = UniformRange | LogUniformRange | IntegerRange | CategoricalChoices
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectiveSettings:
+    """What trials are compared by. ``agreement`` and ``kl`` are of the student with the teacher on the probe set."""
+
+    metric: Metric = "agreement"
+    direction: Direction | None = None  # None: as the metric implies; written out, it must agree
+
+    def __post_init__(self) -> None:
+        check_choice("metric", self.metric, tuple(OBJECTIVES))
+        if self.direction not in (None, self.goal):
+            raise ValueError(f"direction: '{self.metric}' is better the {self._better}; expected '{self.goal}'.")
+
+    @property
+    def goal(self) -> Direction:
+        """Whether the best trial has the largest or the smallest value."""
+        return OBJECTIVES[self.metric][0]
+
+    @property
+    def needs(self) -> str:
+        """What data the objective is computed from, in words."""
+        return OBJECTIVES[self.metric][1]
+
+    @property
+    def _better(self) -> str:
+        return "larger it is" if self.goal == "maximize" else "smaller it is"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EarlyStoppingSettings:
+    """Successive halving (ASHA) on the epoch. Source: Li et al., A System for Massively Parallel HPO, MLSys 2020."""
+
+    grace_epochs: int = 3  # no trial stops before
+    reduction_factor: int = 3  # one in so many goes on at each rung
+
+    def __post_init__(self) -> None:
+        check_at_least("grace_epochs", self.grace_epochs, 1)
+        check_at_least("reduction_factor", self.reduction_factor, 2)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplerSettings:
+    """Who proposes the next trial."""
+
+    name: Literal["tpe", "random", "qmc", "gp"] = "tpe"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_at_least("seed", self.seed, 0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrackingSettings:
+    """What is tracked besides settings and metrics."""
+
+    images: bool = True  # grids of synthetic images; off for teachers whose inverted images are sensitive
+    image_every: int = 5  # epochs
+
+    def __post_init__(self) -> None:
+        check_at_least("image_every", self.image_every, 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchSettings:
+    """One search, as a file of ``search_spaces/`` describes it. Its first trial is the fixed part as it stands."""
+
+    name: str  # of the study, the tracked experiment and the registered student
+    experiment: dict[str, Any]  # the fixed part: plain values of ExperimentSettings, may hold ``schedule``
+    parameters: dict[str, ParameterRange]  # dotted path into ``experiment`` -> range
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    trials: int
+    workers_check: bool = True  # first run the fixed part once, alone, with two workers on Ray Train
+    concurrency: int | None = None  # trials at a time; None: as many as fit
+    early_stopping: EarlyStoppingSettings | None = None
+    sampler: SamplerSettings = field(default_factory=SamplerSettings)
+    promotion: Literal["automatic", "manual"] = "automatic"
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)
+    tie_margin: float | None = None  # differences below are ties; None: estimated (see dfkd.search.selection)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+            raise ValueError(f"name: expected only letters, digits, '-', '_' and '.', got {self.name!r}.")
+        if not self.parameters:
+            raise ValueError("parameters: expected at least one range, got none. To run one setting, use distill.py.")
+        check_at_least("trials", self.trials, 1)
+        if self.concurrency is not None:
+            check_at_least("concurrency", self.concurrency, 1)
+        if self.tie_margin is not None:
+            check_at_least("tie_margin", self.tie_margin, 0)
+
+
+def check_ends(low: float, high: float) -> None:
+    """Raise ValueError unless a range's ends are in order."""
+    if low > high:
+        raise ValueError(f"low: {low!r} lies above high: {high!r}; exchange them.")

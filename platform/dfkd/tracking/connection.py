@@ -1,0 +1,149 @@
+"""The way to MLflow: a quiet import, short time limits, whether anybody answers, and addresses for people."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import ssl
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+#: Set before MLflow is imported, unless the user set them. One retry, because after a server's restart the first
+#: request on a kept connection always fails; a long wait is the delivery thread's business.
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+}
+UI_PORT = 5000
+
+
+def import_mlflow() -> Any:
+    """Return the module ``mlflow``, without its telemetry, migration logs, links and progress bars."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it warns of every retry; we warn once
+    return mlflow
+
+
+def check_reachable(tracking_uri: str) -> None:
+    """Return if MLflow answers at the address; create or migrate the store if it is a local file.
+
+    Raises:
+        ConnectionError: within 15 seconds, with what was tried and what to do.
+    """
+    shown = without_credentials(tracking_uri)
+    try:
+        if tracking_uri.startswith(("http:", "https:")):
+            _within(6.0, lambda: _probe(tracking_uri))  # without MLflow, whose import alone takes seconds
+        if tracking_uri.startswith("sqlite:") and not _database_file(tracking_uri).parent.is_dir():
+            raise FileNotFoundError(f"there is no folder '{_database_file(tracking_uri).parent}'")
+        client = import_mlflow().MlflowClient
+        try:
+            _within(8.0, lambda: client(tracking_uri).search_experiments(max_results=1))
+        except Exception as error:
+            if not (tracking_uri.startswith("sqlite:") and "out-of-date database schema" in str(error)):
+                raise
+            _migrate(tracking_uri)
+    except Exception as error:
+        raise ConnectionError(
+            f"tracking uri: MLflow does not answer at {shown}: {_first_line(error)}\n{_advice(tracking_uri, str(error))}"
+        ) from error
+
+
+def without_credentials(uri: str) -> str:
+    """Return the address with user and password replaced by ``***``."""
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))
+
+
+def ui_command(tracking_uri: str) -> str | None:
+    """Return the command that opens the UI of a store without a server, or None where a server shows it."""
+    if tracking_uri.startswith(("http:", "https:", "databricks")):
+        return None
+    return f"mlflow ui --backend-store-uri '{without_credentials(tracking_uri)}' --port {UI_PORT}"
+
+
+def ui_address(tracking_uri: str) -> str:
+    """Return where the UI is: the server itself, or where ``ui_command`` puts it."""
+    return without_credentials(tracking_uri) if ui_command(tracking_uri) is None else f"http://127.0.0.1:{UI_PORT}"
+
+
+def _probe(tracking_uri: str) -> None:
+    """Return if anything at all answers HTTP there; what it says is for the MLflow client to judge."""
+    parts = urlsplit(tracking_uri)
+    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    try:
+        urllib.request.urlopen(f"{bare}/health", timeout=5).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+    except urllib.error.URLError as error:
+        if not isinstance(error.reason, ssl.SSLError):  # MLflow has its own settings for certificates
+            raise
+
+
+def _within(seconds: float, action: Callable[[], object]) -> None:
+    """Run ``action``, but wait no longer than this for it: name resolution and databases have limits of their own."""
+    outcome: list[BaseException | None] = []
+
+    def run() -> None:
+        try:
+            action()
+            outcome.append(None)
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, daemon=True, name="mlflow-reachable")
+    thread.start()
+    thread.join(seconds)
+    if not outcome:
+        raise TimeoutError(f"no answer within {seconds:g} s")
+    if outcome[0] is not None:
+        raise outcome[0]
+
+
+def _database_file(tracking_uri: str) -> Path:
+    return Path(tracking_uri.removeprefix("sqlite:///"))
+
+
+def _migrate(tracking_uri: str) -> None:
+    """Bring an SQLite store of an older MLflow up to date, keeping a copy of the old file."""
+    from mlflow.store.db import utils
+
+    database = _database_file(tracking_uri)
+    shutil.copy2(database, database.with_name(database.name + ".before-migration"))
+    utils._upgrade_db(utils.create_sqlalchemy_engine_with_retry(tracking_uri))  # what `mlflow db upgrade` calls
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def _advice(tracking_uri: str, text: str) -> str:
+    if "Invalid Host" in text:
+        return "The server refuses this host name: start it with --allowed-hosts '<name>:<port>'."
+    if "401" in text or "Unauthorized" in text:
+        return "The server wants a login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
+    if tracking_uri.startswith(("http:", "https:")):
+        port = urlsplit(tracking_uri).port or UI_PORT
+        return (
+            "Check the address, start a server (`mlflow server --host 127.0.0.1 "
+            f"--port {port}`), or leave --tracking-uri and MLFLOW_TRACKING_URI out to use the store in the home folder."
+        )
+    return "Check the address and its folder, or leave --tracking-uri and MLFLOW_TRACKING_URI out."

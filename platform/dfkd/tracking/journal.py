@@ -1,0 +1,231 @@
+"""``Journal``: every event of a search's runs on disk, in order, before anything is sent anywhere.
+
+A line of JSON an event, binary content in files beside it, and how far it has been delivered in a file of its own.
+The times are fixed here, so that an event that is sent twice is the same event: MLflow tells points apart by their time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+_log = logging.getLogger(__name__)
+
+EventKind = Literal["open", "params", "metrics", "image", "artifact", "tags", "close"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing told of one run. ``content["file"]``, where present, names a payload of the journal."""
+
+    run_key: str
+    kind: EventKind
+    content: Mapping[str, Any]
+    time_ms: int
+
+    @property
+    def payload(self) -> str | None:
+        """The path of its binary content within the journal's folder."""
+        return self.content.get("file")
+
+
+@dataclass(frozen=True, slots=True)
+class MlflowRun:
+    """A run as MLflow knows it."""
+
+    run_id: str
+    experiment_id: str
+
+
+class Journal:
+    """An append-only file of events; safe to write and read from several threads of the one process that holds it.
+
+    Raises:
+        RuntimeError: another process holds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self._payloads = self.folder / "payloads"
+        self._payloads.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock_file = _exclusively(self.folder / "lock")
+        self._lock = threading.Lock()
+        self._num_payloads = max((int(path.name) for path in self._payloads.iterdir()), default=-1) + 1
+        _drop_torn_line(self._events_file)
+        self._writer = self._events_file.open("ab", buffering=0)
+        self._state: dict[str, Any] = {"offset": 0, "runs": {}, "tracking_uri": None} | _read_json(self._state_file)
+
+    @property
+    def _events_file(self) -> Path:
+        return self.folder / "journal.jsonl"
+
+    @property
+    def _state_file(self) -> Path:
+        return self.folder / "delivered.json"
+
+    @property
+    def set_aside_file(self) -> Path:
+        """Where the events lie that MLflow refused."""
+        return self.folder / "refused.jsonl"
+
+    def append(self, run_key: str, kind: EventKind, content: Mapping[str, Any], *, time_ms: int | None = None) -> Event:
+        """Write one event, now unless another time is given, and hand it to the operating system at once."""
+        event = Event(run_key, kind, content, time_ms or time.time_ns() // 1_000_000)
+        line = json.dumps(asdict(event)).encode() + b"\n"
+        with self._lock:  # unbuffered: an event survives the death of this process, though not of the machine
+            start = self._writer.tell()
+            try:
+                written = self._writer.write(line)
+            except OSError:
+                written = 0
+            if written != len(line):
+                self._writer.truncate(start)
+                raise OSError(f"tracking: no space to write to '{self._events_file}'. Free some and use --resume.")
+        return event
+
+    def store_payload(self, name: str, content: bytes | Path) -> str:
+        """Copy binary content beside the journal and return its path within the folder, which ends in ``name``."""
+        with self._lock:
+            number, self._num_payloads = self._num_payloads, self._num_payloads + 1
+        target = self._payloads / str(number) / name
+        target.parent.mkdir(parents=True)
+        if isinstance(content, bytes):
+            target.write_bytes(content)
+        else:
+            shutil.copyfile(content, target)
+        return str(target.relative_to(self.folder))
+
+    def events(self) -> Iterator[Event]:
+        """Read every event ever written, delivered or not."""
+        with self._events_file.open("rb") as lines:
+            for line in lines:
+                yield Event(**json.loads(line))
+
+    def pending(self, limit: int) -> tuple[list[Event], int]:
+        """Return the next events to deliver, at most ``limit``, and the offset after them."""
+        events: list[Event] = []
+        with self._lock:
+            end = self._writer.tell()
+        with self._events_file.open("rb") as lines:
+            lines.seek(self._state["offset"])
+            while len(events) < limit and lines.tell() < end:
+                events.append(Event(**json.loads(lines.readline())))
+            return events, lines.tell()
+
+    def num_pending(self) -> int:
+        """Return how many events have not been delivered."""
+        with self._events_file.open("rb") as lines:
+            lines.seek(self._state["offset"])
+            return sum(1 for _ in lines)
+
+    def mark_delivered(self, events: list[Event], offset: int, *, keep: set[str]) -> None:
+        """Note that all before ``offset`` is delivered; their payloads go, but for those to ``keep``."""
+        self._state["offset"] = offset
+        self._save_state()
+        for event in events:
+            if event.payload is not None and event.payload not in keep:
+                shutil.rmtree(self._payloads / Path(event.payload).parts[1], ignore_errors=True)
+
+    def set_aside(self, event: Event, reason: str) -> None:
+        """Keep an event that MLflow refused where a person can read it."""
+        with self.set_aside_file.open("a") as lines:
+            lines.write(json.dumps(asdict(event) | {"reason": reason}) + "\n")
+
+    def requeue_refused(self) -> None:
+        """Append the events that MLflow refused once more: they may have been put right there."""
+        refused, again = self.set_aside_file, self.set_aside_file.with_suffix(".requeued")
+        if refused.exists():
+            os.replace(refused, again)
+            for line in again.read_text().splitlines():
+                event = json.loads(line)
+                self.append(event["run_key"], event["kind"], event["content"], time_ms=event["time_ms"])
+            again.unlink()
+
+    @property
+    def tracking_uri(self) -> str | None:
+        """The address at which the delivered events are, without credentials."""
+        return self._state["tracking_uri"]  # type: ignore[no-any-return]
+
+    def bind(self, tracking_uri: str) -> None:
+        """Say where events go. At a new address the runs are looked up again: they may or may not be there."""
+        if tracking_uri != self.tracking_uri:
+            self._state |= {"tracking_uri": tracking_uri, "runs": {}}
+            self._save_state()
+
+    def run(self, run_key: str) -> MlflowRun | None:
+        """Return which run of MLflow a run key means, if that is known yet."""
+        found = self._state["runs"].get(run_key)
+        return MlflowRun(**found) if found else None
+
+    def note_run(self, run_key: str, run: MlflowRun) -> None:
+        """Remember which run of MLflow a run key means."""
+        if self.run(run_key) != run:
+            self._state["runs"] = self._state["runs"] | {run_key: asdict(run)}
+            self._save_state()
+
+    def last_open(self, run_key: str) -> Event | None:
+        """Return the newest event that opened the run."""
+        return next((e for e in reversed(list(self.events())) if e.run_key == run_key and e.kind == "open"), None)
+
+    def open_runs(self) -> list[str]:
+        """Return the keys of the runs that were opened and not closed since, in the order of their opening."""
+        still_open: dict[str, None] = {}
+        for event in self.events():
+            if event.kind == "open":
+                still_open[event.run_key] = None
+            elif event.kind == "close":
+                still_open.pop(event.run_key, None)
+        return list(still_open)
+
+    def close(self) -> None:
+        """Close the files and let other processes have the journal."""
+        self._writer.close()
+        self._lock_file.close()
+
+    def _save_state(self) -> None:
+        partial = self._state_file.with_suffix(".partial")
+        partial.write_text(json.dumps(self._state))
+        os.replace(partial, self._state_file)
+
+
+def _exclusively(path: Path) -> Any:
+    """Open and lock a file; the lock goes with the process, however it ends."""
+    lock_file = path.open("w")
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock_file.close()
+        raise RuntimeError(
+            f"journal: another process is using '{path.parent}': the search itself, or a delivery. Wait for its end."
+        ) from error
+    return lock_file
+
+
+def _drop_torn_line(events_file: Path) -> None:
+    """Cut off a last line that a full disk or a crash left without its end."""
+    events_file.touch()
+    content_end = events_file.stat().st_size
+    with events_file.open("rb+") as lines:
+        while content_end and not _ends_a_line(lines, content_end):
+            content_end -= 1
+        if lines.seek(0, os.SEEK_END) != content_end:
+            _log.warning("The last event in '%s' was cut off by a crash and is dropped.", events_file)
+            lines.truncate(content_end)
+
+
+def _ends_a_line(lines: Any, end: int) -> bool:
+    lines.seek(end - 1)
+    return bool(lines.read(1) == b"\n")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text())) if path.exists() else {}

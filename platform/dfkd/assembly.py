@@ -20,7 +20,7 @@ from dfkd.settings.synthesis import CategoryAwareSettings, SynthesisSettings
 from dfkd.synthesis import build_synthesizer
 from dfkd.synthesis.protocol import Gather
 from dfkd.tasks import TaskInput, evaluate
-from dfkd.tasks.protocol import predict
+from dfkd.tasks.protocol import predict_logits
 from dfkd.teacher_student import TeacherStudent
 from dfkd.teachers import Teacher, build_network, require_batch_norm
 
@@ -138,7 +138,8 @@ def evaluate_student(run: Distillation, settings: ExperimentSettings, materials:
     student, device = run.pair.student, run.pair.device
     metrics: dict[str, float] = {}
     if materials.probe is not None:
-        metrics |= score_on_probe(predict(student, materials.probe.images, run.domain.normalise, device), materials.probe)
+        logits = predict_logits(student, materials.probe.images, normalise=run.domain.normalise, device=device)
+        metrics |= score_on_probe(logits, materials.probe)
     if materials.validation is not None:
         task_input = TaskInput(
             student=student,

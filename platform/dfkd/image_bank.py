@@ -22,7 +22,9 @@ class ImageBank:
     Storage grows by doubling up to the capacity, so that a short run stays small.
     """
 
-    def __init__(self, *, capacity: int, image_shape: tuple[int, int, int], num_sources: int, device: torch.device) -> None:
+    def __init__(
+        self, *, capacity: int, image_shape: tuple[int, int, int], num_sources: int, device: torch.device
+    ) -> None:
         self.capacity = capacity
         self.num_sources = num_sources
         self._images = torch.empty((0, *image_shape), dtype=torch.uint8, device=device)

@@ -109,9 +109,7 @@ def make_probe_set(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         random = torch.Generator().manual_seed(seed)
-        painted = [
-            _paint(teacher, logits_of, family, image_shape, num_classes, random, steps) for family in range(4)
-        ]
+        painted = [_paint(teacher, logits_of, family, image_shape, num_classes, random, steps) for family in range(4)]
         candidates = torch.cat(painted)
         candidates = torch.cat([candidates, *_mix(logits_of, candidates, random)])
         candidates = candidates.mul(255).round().to(torch.uint8)
@@ -146,7 +144,7 @@ def _paint(
             images = painter(latents)
             shifted = augment(images, crop_padding=1, horizontal_flip=False, generator=random)
             fit = one_hot_loss(logits_of(shifted), labels)
-            rough = (images.diff(dim=2).abs().mean() + images.diff(dim=3).abs().mean())  # total variation
+            rough = images.diff(dim=2).abs().mean() + images.diff(dim=3).abs().mean()  # total variation
             loss = fit + statistics.loss() + 0.1 * rough
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -23,7 +23,9 @@ class TeacherStudent:
     def __init__(self, teacher: nn.Module, student: nn.Module) -> None:
         teachers_own = {id(parameter) for parameter in teacher.parameters()}
         if teacher is student or any(id(parameter) in teachers_own for parameter in student.parameters()):
-            raise ValueError("student: expected a network of its own, got the teacher (or one that shares its weights).")
+            raise ValueError(
+                "student: expected a network of its own, got the teacher (or one that shares its weights)."
+            )
         self.teacher = teacher.eval().requires_grad_(False)
         self.student = student
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class TrialPlan:
 
     def resolve(self, params: Mapping[str, Any]) -> ExperimentSettings:
         """Return the complete settings of a trial."""
-        return self.space.resolve({**params, "workers": self.workers})
+        return dataclasses.replace(self.space.resolve(params), workers=self.workers)
 
     def trial_uri(self, settings: ExperimentSettings) -> str:
         """Return where the trial of these settings keeps its checkpoints: equal settings, equal place."""
@@ -75,7 +76,9 @@ def run_data_parallel(
         _train_loop,
         train_loop_config={"settings": settings, "materials": materials, "uri": uri, "image_every": image_every},
         scaling_config=train.ScalingConfig(
-            num_workers=settings.workers, use_gpu=uses_cuda, resources_per_worker={"GPU": 1} if uses_cuda else {"CPU": 1}
+            num_workers=settings.workers,
+            use_gpu=uses_cuda,
+            resources_per_worker={"GPU": 1} if uses_cuda else {"CPU": 1},
         ),
         run_config=train.RunConfig(
             name=settings_key(settings),  # equal settings find their own state again, and nobody else's

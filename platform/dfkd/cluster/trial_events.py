@@ -10,7 +10,6 @@ from ray.tune.experiment import Trial
 from dfkd.cluster.worker import Report
 
 
-
 class TrialListener(Protocol):
     """Hears what happens to trials; ``params`` are the searched settings by dotted path."""
 

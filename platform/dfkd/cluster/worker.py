@@ -25,7 +25,11 @@ class Session(Protocol):
     rank: int
     world_size: int
     device: torch.device
-    gather: Gather | None
+
+    @property
+    def gather(self) -> Gather | None:
+        """Collects tensors of all workers; None for a single one."""
+        ...
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """Make a module data-parallel."""
@@ -82,8 +86,7 @@ def run_worker(
         seconds = time.monotonic() - started
         metrics = session.average(run.network, epoch_report.metrics)
         report: Report = metrics | {"epoch": epoch_report.epoch, "time/epoch_seconds": seconds}
-        warm = run.epoch > run.synthesizer.warm_up_epochs
-        if warm and session.rank == 0:
+        if session.rank == 0:
             report |= evaluate_student(run, settings, materials)
         if last or run.epoch % settings.distillation.checkpoint_every == 0:
             session.save({"run": run.state_dict(), "report": report}, epoch=run.epoch)

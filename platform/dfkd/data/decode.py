@@ -146,7 +146,8 @@ def _read(source: ExampleSource, index: int, image_format: ImageFormat) -> tuple
             f"{source.describe(index)}: this image has {image.width} x {image.height} pixels, the first one "
             f"{image_format.width} x {image_format.height}. Set dataset.image_size to bring all to one size."
         )
-    pixels = np.asarray(image.convert("L" if image_format.channels == 1 else "RGB"))
+    mode = "L" if image_format.channels == 1 else "RGB"
+    pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     return pixels.reshape(image.height, image.width, image_format.channels), label
 
 
@@ -169,4 +170,4 @@ def resize(images: Tensor, *, height: int, width: int) -> Tensor:
     if images.shape[2:] == (height, width):
         return images
     resized = interpolate(images.float(), (height, width), mode="bilinear", antialias=True)
-    return resized.round().clamp(0, 255).to(torch.uint8)
+    return resized.round().to(torch.uint8)

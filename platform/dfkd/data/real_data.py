@@ -8,8 +8,6 @@ import torch
 
 from dfkd.data.image_set import ImageSet
 
-_IMAGES_AT_A_TIME = 1024
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RealData:
@@ -73,16 +71,14 @@ class RealData:
                 f"{self.title}: the normalisation is measured on training images, and there are none. "
                 "Give teacher.mean and teacher.std instead."
             )
-        # Sums of integers are exact in float64, so the result does not depend on the size of the pieces.
-        total, total_of_squares = torch.zeros(2, self.image_shape[0], dtype=torch.float64)  # [C] each
-        for images in torch.split(self.train.images, _IMAGES_AT_A_TIME):
-            total += images.double().sum((0, 2, 3))
-            total_of_squares += images.double().square().sum((0, 2, 3))
-        num_values = self.train.images[:, 0].numel()
-        mean = total / num_values
-        variance = total_of_squares / num_values - mean.square()
-        std = variance.clamp_min(1.0).sqrt()  # [C], at least one grey level
-        return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
+        channels = self.train.images.transpose(0, 1).flatten(1)  # [C, N * H * W]
+        counts = torch.stack([torch.bincount(channel, minlength=256) for channel in channels]).double()  # [C, 256]
+        shares = counts / counts.sum(dim=1, keepdim=True)
+        values = torch.arange(256, dtype=torch.float64) / 255
+        mean = (shares * values).sum(dim=1, keepdim=True)  # [C, 1]
+        variance = (shares * (values - mean).square()).sum(dim=1)  # [C]
+        std = variance.sqrt().clamp_min(1 / 255)
+        return tuple(mean.flatten().tolist()), tuple(std.tolist())
 
 
 def _shorten(names: tuple[str, ...], limit: int = 10) -> str:

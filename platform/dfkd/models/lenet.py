@@ -15,7 +15,7 @@ MNIST_SIDE = 28
 class LeNet5(nn.Module):
     """Three convolutions and two Linear layers for images of 32x32; 28x28 is padded to that with its border pixels.
 
-    Source: LeCun et al., Gradient-Based Learning Applied to Document Recognition, Proceedings of the IEEE 1998, figure 2.
+    Source: LeCun et al., Gradient-Based Learning Applied to Document Recognition, Proc. IEEE, 1998, figure 2.
     Deviations, those of the public code of DAFL and CMI: ReLU, maximum pooling, full connections, a Linear output.
 
     Args:

@@ -23,18 +23,27 @@ def corner_problems(
     path: str, parameter: ParameterRange, resolve: Callable[[Mapping[str, Scalar]], object]
 ) -> list[str]:
     """Return what is wrong with the experiment when this parameter alone is moved to each of its corners."""
-    problems: dict[str, None] = {}  # in order, without repeats: a misspelt path is wrong at every corner
+    problems: dict[str, str] = {}
     for value in corners(parameter):
         try:
             resolve({path: value})
         except SettingsError as error:
-            problems.update(dict.fromkeys(_located(problem, path, value) for problem in error.problems))
-    return list(problems)
+            for problem in error.problems:
+                located = _located(problem, path, value)
+                # A part of the path is wrong at every corner alike and told once; a value is wrong on its own.
+                key = problem.split(":")[0] if _names_part_of(path, problem) else located
+                problems.setdefault(key, located)
+    return list(problems.values())
+
+
+def _names_part_of(path: str, problem: str) -> bool:
+    """Whether the problem is of something above the parameter, not of its value."""
+    return f"{path}.".startswith(f"{problem.split(':')[0]}.") and not problem.startswith(f"{path}:")
 
 
 def _located(problem: str, path: str, value: Scalar) -> str:
     """Return a problem of the experiment as one of the parameter that caused it."""
-    if f"{path}.".startswith(f"{problem.split(':')[0]}."):  # it names this path, or a part of it
+    if problem.startswith(f"{path}:") or _names_part_of(path, problem):
         located = f"parameters.{problem}"
     else:
         located = f"parameters.{path} = {value!r}: {problem}"

@@ -141,14 +141,14 @@ def estimate_tie_margin(
     """
     if configured is not None:
         return TieMargin(value=configured, source="as configured")
-    is_share = objective.metric in ("agreement", "agreement_real", "val_accuracy")
-    sampling = binomial_margin(best, num_images) if is_share else 0.0
-    if len(repeats) >= 2 and repeat_margin(repeats) >= sampling:
-        return TieMargin(value=repeat_margin(repeats), source=f"spread of {len(repeats)} seeds of the default settings")
-    if is_share:
-        return TieMargin(
-            value=sampling, source=f"sampling noise of {num_images} images, a lower bound of the seed noise"
-        )
+    candidates = []
+    if objective.metric in ("agreement", "agreement_real", "val_accuracy"):  # shares of equally weighted images
+        source = f"sampling noise of {num_images} images, a lower bound of the seed noise"
+        candidates.append(TieMargin(value=binomial_margin(best, num_images), source=source))
     if len(repeats) >= 2:
-        return TieMargin(value=repeat_margin(repeats), source=f"spread of {len(repeats)} seeds of the default settings")
-    return TieMargin(value=0.0, source=f"unknown: '{objective.metric}' is no share and the default has no repeats")
+        source = f"spread of the default settings over {len(repeats)} seeds"
+        candidates.append(TieMargin(value=repeat_margin(repeats), source=source))
+    if not candidates:
+        source = f"unknown: '{objective.metric}' is no share of images, and the default settings ran only once"
+        return TieMargin(value=0.0, source=source)
+    return max(candidates, key=lambda candidate: candidate.value)

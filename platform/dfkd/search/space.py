@@ -112,17 +112,17 @@ def load_search_space(path: str | Path, overrides: Iterable[str] = ()) -> Search
     """
     where = str(path)
     raw = read_yaml(path)
+    problems: list[str] = []
     if isinstance(raw.get("experiment"), Mapping):
         raw["experiment"] = apply_overrides(raw["experiment"], overrides)
-    problems: list[str] = []
+        try:
+            experiment_settings(raw["experiment"], where)
+        except SettingsError as error:
+            problems.extend(f"experiment.{problem}" for problem in error.problems)
     try:
         settings = load_settings(SearchSettings, raw, where=where)
     except SettingsError as error:
-        problems.extend(error.problems)
-    try:
-        experiment_settings(raw.get("experiment", {}), where)
-    except SettingsError as error:
-        problems.extend(f"experiment.{problem}" for problem in error.problems if "experiment" in raw)
+        problems = [*error.problems, *problems]
     if problems:
         raise SettingsError(where, problems)
     space = SearchSpace(settings=settings, where=where)

@@ -5,12 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
-
-#: Read by pydantic where YAML becomes settings: a key that no setting has is an error.
-FORBID_UNKNOWN_KEYS: dict[str, str] = {"extra": "forbid"}
-
-StrictSettings = ClassVar[dict[str, str]]
+from typing import Any
 
 
 def did_you_mean(value: object, choices: Iterable[str]) -> str:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from dfkd.settings.checks import (
-    FORBID_UNKNOWN_KEYS,
-    StrictSettings,
     check_at_least,
     check_each,
     check_fraction,
@@ -19,7 +17,6 @@ from dfkd.settings.checks import (
 class DistillationSettings:
     """How the student learns. Defaults: NAYER's public settings for CIFAR."""
 
-    __pydantic_config__: StrictSettings = FORBID_UNKNOWN_KEYS
     epochs: int = 100  # with student steps; a method's warm-up comes before them
     steps_per_epoch: int = 400
     batch_size: int = 512  # global, split over workers
@@ -47,15 +44,33 @@ class DistillationSettings:
 #: (CIFAR-100: generator_steps 40; Tiny-ImageNet: 60, with 1000 steps of 256); ``cpu_*`` are ours, sized for two cores.
 SCHEDULES: dict[str, dict[str, dict[str, Any]]] = {
     "nayer_100": {
-        "synthesis": {"warm_up_epochs": 20, "warm_up_rounds": 10, "rounds_per_epoch": 2, "generator_steps": 30, "batch_size": 400},
+        "synthesis": {
+            "warm_up_epochs": 20,
+            "warm_up_rounds": 10,
+            "rounds_per_epoch": 2,
+            "generator_steps": 30,
+            "batch_size": 400,
+        },
         "distillation": {"epochs": 100, "steps_per_epoch": 400, "batch_size": 512},
     },
     "nayer_300": {
-        "synthesis": {"warm_up_epochs": 20, "warm_up_rounds": 10, "rounds_per_epoch": 2, "generator_steps": 30, "batch_size": 400},
+        "synthesis": {
+            "warm_up_epochs": 20,
+            "warm_up_rounds": 10,
+            "rounds_per_epoch": 2,
+            "generator_steps": 30,
+            "batch_size": 400,
+        },
         "distillation": {"epochs": 300, "steps_per_epoch": 400, "batch_size": 512},
     },
     "cpu_small": {
-        "synthesis": {"warm_up_epochs": 2, "warm_up_rounds": 8, "rounds_per_epoch": 2, "generator_steps": 30, "batch_size": 200},
+        "synthesis": {
+            "warm_up_epochs": 2,
+            "warm_up_rounds": 8,
+            "rounds_per_epoch": 2,
+            "generator_steps": 30,
+            "batch_size": 200,
+        },
         "distillation": {"epochs": 20, "steps_per_epoch": 60, "batch_size": 128},
     },
 }

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dfkd.settings.checks import (
-    FORBID_UNKNOWN_KEYS,
-    StrictSettings,
     check_at_least,
     check_choice,
     check_each,
@@ -42,7 +40,6 @@ class DatasetSettings:
     hub (``parquet``), a folder ``<split>/<class>/<image>`` (``image_folder``), or torchvision's root.
     """
 
-    __pydantic_config__: StrictSettings = FORBID_UNKNOWN_KEYS
     name: Literal["digits", "parquet", "image_folder", "torchvision"] = "digits"
     path: str | None = None
     torchvision_name: str | None = None  # CIFAR10, CIFAR100, MNIST, ...
@@ -71,7 +68,6 @@ class DatasetSettings:
 class TeacherTrainingSettings:
     """Supervised training of a teacher: SGD with momentum, one-cycle learning rate, label-preserving augmentation."""
 
-    __pydantic_config__: StrictSettings = FORBID_UNKNOWN_KEYS
     epochs: int = 30
     batch_size: int = 128
     learning_rate: float = 0.1  # peak of the cycle
@@ -96,7 +92,6 @@ class TeacherSettings:
     Class names and normalisation come from the file's metadata; what stands here wins.
     """
 
-    __pydantic_config__: StrictSettings = FORBID_UNKNOWN_KEYS
     architecture: str | None = None  # None: as the weights' metadata says
     weights: str | None = None
     training: TeacherTrainingSettings = field(default_factory=TeacherTrainingSettings)
@@ -119,7 +114,6 @@ class TeacherSettings:
 class StudentSettings:
     """The student's network."""
 
-    __pydantic_config__: StrictSettings = FORBID_UNKNOWN_KEYS
     architecture: str
 
     def __post_init__(self) -> None:
@@ -135,7 +129,6 @@ class LabelEmbeddingSettings:
     ``index``: prompts made of the class index, by the same model. ``orthogonal``: seeded orthonormal rows, no language.
     """
 
-    __pydantic_config__: StrictSettings = FORBID_UNKNOWN_KEYS
     name: Literal["packaged", "file", "sentence_transformers", "index", "orthogonal"] = "packaged"
     path: str | None = None
     model: str | None = None
@@ -157,7 +150,6 @@ class LabelEmbeddingSettings:
 class ExperimentSettings:
     """One experiment, complete: the same settings and seed give the same student."""
 
-    __pydantic_config__: StrictSettings = FORBID_UNKNOWN_KEYS
     seed: int = 0
     dataset: DatasetSettings
     teacher: TeacherSettings

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dfkd.settings.checks import (
-    FORBID_UNKNOWN_KEYS,
-    StrictSettings,
     check_at_least,
     check_choice,
     check_each,
@@ -32,7 +30,6 @@ class CategoryEmbeddingNoise:
     of standardised embeddings separable.
     """
 
-    __pydantic_config__: StrictSettings = FORBID_UNKNOWN_KEYS
     name: Literal["category_embedding"] = "category_embedding"
     num_sources: int = 4
     distributions: tuple[str, ...] = STANDARD_NOISE_SOURCES  # repeated cyclically if fewer than num_sources
@@ -66,7 +63,6 @@ class CategoryEmbeddingNoise:
 class LabelNoiseLayer:
     """NAYER's noisy layer: label embedding -> BN -> a Linear layer that is re-initialised every round."""
 
-    __pydantic_config__: StrictSettings = FORBID_UNKNOWN_KEYS
     name: Literal["label_noise_layer"] = "label_noise_layer"
     width: int = 1000  # NAYER's public setting of the latent width
 
@@ -78,7 +74,6 @@ class LabelNoiseLayer:
 class GaussianNoise:
     """Plain Gaussian latents that know nothing of the class: the baseline without language."""
 
-    __pydantic_config__: StrictSettings = FORBID_UNKNOWN_KEYS
     name: Literal["gaussian"] = "gaussian"
     width: int = 256  # the latent width of CMI and FastDFKD
 
@@ -93,7 +88,6 @@ NoiseSettings = CategoryEmbeddingNoise | LabelNoiseLayer | GaussianNoise
 class GeneratorSettings:
     """The generator: Linear, then ``num_doublings`` times up-sampling and convolution."""
 
-    __pydantic_config__: StrictSettings = FORBID_UNKNOWN_KEYS
     name: Literal["upsampling"] = "upsampling"
     width: int = 64  # g in the method sheet: channels before the last convolution
     num_doublings: int = 2  # 2 for small images, 5 for 224 pixels
@@ -106,7 +100,6 @@ class GeneratorSettings:
 class SynthesisWeights:
     """Weights of the generator loss. Defaults: NAYER's public settings, which our reading of CAE-DFKD shares."""
 
-    __pydantic_config__: StrictSettings = FORBID_UNKNOWN_KEYS
     one_hot: float = 0.5
     batch_norm: float = 10.0
     adversarial: float = 1.33
@@ -124,7 +117,6 @@ class ContrastSettings:
     ``simclr``: two views of one image, blind to labels. ``none``: no contrastive loss.
     """
 
-    __pydantic_config__: StrictSettings = FORBID_UNKNOWN_KEYS
     kind: Literal["none", "bank", "fresh", "supervised", "simclr"] = "bank"
     weight: float = 0.5  # lambda, our reading
     temperature: float = 0.1  # t, our reading
@@ -142,7 +134,6 @@ class ContrastSettings:
 class CategoryAwareSettings:
     """CAE-DFKD (our reading). Defaults follow NAYER's public schedule for CIFAR-10."""
 
-    __pydantic_config__: StrictSettings = FORBID_UNKNOWN_KEYS
     method: Literal["cae"] = "cae"
     noise: NoiseSettings = field(default_factory=CategoryEmbeddingNoise)
     generator: GeneratorSettings = field(default_factory=GeneratorSettings)
@@ -169,9 +160,7 @@ class CategoryAwareSettings:
             "rounds_per_epoch",
             "bank_capacity",
         )
-        check_each(
-            self, lambda name, value: check_at_least(name, value, 0), "warm_up_epochs", "warm_up_rounds"
-        )
+        check_each(self, lambda name, value: check_at_least(name, value, 0), "warm_up_epochs", "warm_up_rounds")
         check_at_least("reset_generator_every", self.reset_generator_every, 0)
         check_positive("learning_rate", self.learning_rate)
         check_each_beta(self.betas)
@@ -179,7 +168,9 @@ class CategoryAwareSettings:
             raise ValueError("warm_up_rounds: expected at least 1 while warm_up_epochs is above 0, got 0.")
         num_sources = self.noise.num_sources if isinstance(self.noise, CategoryEmbeddingNoise) else 1
         if self.batch_size < num_sources:
-            raise ValueError(f"batch_size: expected at least one image a noise source ({num_sources}), got {self.batch_size}.")
+            raise ValueError(
+                f"batch_size: expected at least one image a noise source ({num_sources}), got {self.batch_size}."
+            )
         if isinstance(self.class_prior, tuple):
             for share in self.class_prior:
                 check_at_least("class_prior", share, 0)
@@ -197,7 +188,6 @@ def check_each_beta(betas: tuple[float, float]) -> None:
 class RandomNoiseSettings:
     """KD on random images: the floor that every method must beat. Nothing is learnt but the student."""
 
-    __pydantic_config__: StrictSettings = FORBID_UNKNOWN_KEYS
     method: Literal["random_noise"] = "random_noise"
 
 

@@ -50,7 +50,9 @@ class CategoryAware:
         self.class_prior = resolve_prior(
             settings.class_prior, num_classes=domain.num_classes, teacher=pair.teacher, device=device
         )
-        self.noise = build_noise_layer(settings.noise, domain.label_embeddings, batch_size=settings.batch_size).to(device)
+        self.noise = build_noise_layer(settings.noise, domain.label_embeddings, batch_size=settings.batch_size).to(
+            device
+        )
         self.generator = build_generator(
             settings.generator, latent_width=self.noise.width, image_shape=domain.image_shape
         ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import shutil
+import sqlite3
 import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -39,28 +40,41 @@ def import_mlflow() -> Any:
     return mlflow
 
 
+@contextlib.contextmanager
+def as_default(tracking_uri: str) -> Iterator[None]:
+    """Make an address the process's own for a while.
+
+    MLflow (3.17) looks a logged model up there when a version is made of it, whatever the client's address is
+    (``store.model_registry.sqlalchemy_store.create_model_version``, where a TODO says so).
+    """
+    mlflow = import_mlflow()
+    before = os.environ.get("MLFLOW_TRACKING_URI", "")
+    mlflow.set_tracking_uri(tracking_uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
 def check_reachable(tracking_uri: str) -> None:
-    """Return if MLflow answers at the address; create or migrate the store if it is a local file.
+    """Return if MLflow answers at the address; create the store if it is a local file that is absent.
 
     Raises:
-        ConnectionError: within 15 seconds, with what was tried and what to do.
+        ConnectionError: within 15 seconds (a new local store may take longer), with what was tried and what to do.
     """
     shown = without_credentials(tracking_uri)
     try:
         if tracking_uri.startswith(("http:", "https:")):
             _within(6.0, lambda: _probe(tracking_uri))  # without MLflow, whose import alone takes seconds
-        if tracking_uri.startswith("sqlite:") and not _database_file(tracking_uri).parent.is_dir():
-            raise FileNotFoundError(f"there is no folder '{_database_file(tracking_uri).parent}'")
+        local = tracking_uri.startswith("sqlite:")
+        if local:
+            _check_database(Path(tracking_uri.removeprefix("sqlite:///")))  # MLflow would try for two minutes
         client = import_mlflow().MlflowClient
-        try:
-            _within(8.0, lambda: client(tracking_uri).search_experiments(max_results=1))
-        except Exception as error:
-            if not (tracking_uri.startswith("sqlite:") and "out-of-date database schema" in str(error)):
-                raise
-            _migrate(tracking_uri)
+        _within(60.0 if local else 8.0, lambda: client(tracking_uri).search_experiments(max_results=1))
     except Exception as error:
         raise ConnectionError(
-            f"tracking uri: MLflow does not answer at {shown}: {_first_line(error)}\n{_advice(tracking_uri, str(error))}"
+            f"tracking uri: MLflow does not answer at {shown}: {_first_line(error)}\n"
+            f"{_advice(tracking_uri, str(error))}"
         ) from error
 
 
@@ -117,17 +131,11 @@ def _within(seconds: float, action: Callable[[], object]) -> None:
         raise outcome[0]
 
 
-def _database_file(tracking_uri: str) -> Path:
-    return Path(tracking_uri.removeprefix("sqlite:///"))
-
-
-def _migrate(tracking_uri: str) -> None:
-    """Bring an SQLite store of an older MLflow up to date, keeping a copy of the old file."""
-    from mlflow.store.db import utils
-
-    database = _database_file(tracking_uri)
-    shutil.copy2(database, database.with_name(database.name + ".before-migration"))
-    utils._upgrade_db(utils.create_sqlalchemy_engine_with_retry(tracking_uri))  # what `mlflow db upgrade` calls
+def _check_database(file: Path) -> None:
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder '{file.parent}'")
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA schema_version")
 
 
 def _first_line(error: BaseException) -> str:
@@ -136,6 +144,8 @@ def _first_line(error: BaseException) -> str:
 
 
 def _advice(tracking_uri: str, text: str) -> str:
+    if "out-of-date database schema" in text:
+        return f"Another MLflow wrote it. Copy the database, then run `mlflow db upgrade '{tracking_uri}'`."
     if "Invalid Host" in text:
         return "The server refuses this host name: start it with --allowed-hosts '<name>:<port>'."
     if "401" in text or "Unauthorized" in text:

@@ -117,7 +117,7 @@ class Delivery:
             self._journal.mark_delivered(events, offset, keep=kept)
 
     def _deliver(self, events: list[Event], *, insist: bool) -> set[str]:
-        """Send events and return the payloads of those that MLflow refused; raise if it is MLflow that is in trouble."""
+        """Send events and return the payloads of those that MLflow refused; raise if MLflow itself is in trouble."""
         kept: set[str] = set()
         for step in steps(events):
             try:

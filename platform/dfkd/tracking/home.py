@@ -1,4 +1,4 @@
-"""The home folder, and which MLflow store belongs to it. No MLflow here: a bad folder is found before it is imported."""
+"""The home folder, and which MLflow store belongs to it; checked before MLflow is imported."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """``Journal``: every event of a search's runs on disk, in order, before anything is sent anywhere.
 
 A line of JSON an event, binary content in files beside it, and how far it has been delivered in a file of its own.
-The times are fixed here, so that an event that is sent twice is the same event: MLflow tells points apart by their time.
+The times are fixed here, so that an event that is sent twice is the same event: MLflow tells points apart by time.
 """
 
 from __future__ import annotations

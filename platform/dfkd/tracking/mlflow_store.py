@@ -1,4 +1,4 @@
-"""``MlflowStore``: what an event becomes in MLflow. Every call may be repeated without a second run, point or picture."""
+"""``MlflowStore``: what an event becomes in MLflow. A repeated call makes no second run, point or picture."""
 
 from __future__ import annotations
 

@@ -45,6 +45,7 @@ class MlflowTracking:
             self._journal.close()
             raise
         self._open_runs = dict.fromkeys(self._journal.open_runs())  # left by a process that died, or opened here
+        self._known_runs = {event.run_key for event in self._journal.events()}
         self._experiment_name = ""
 
     @property
@@ -102,7 +103,9 @@ class MlflowTracking:
 
     def note_closed(self, run_key: str) -> bool:
         """Note that a run has ended, and return whether it was open."""
-        return self._open_runs.pop(run_key, False) is None
+        was_open = run_key in self._open_runs
+        self._open_runs.pop(run_key, None)
+        return was_open
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -117,7 +120,10 @@ class MlflowTracking:
             print(message, file=sys.stderr)
 
     def _open(self, key: str, run_name: str, tags: Mapping[str, str], *, parent_key: str | None) -> Tracker:
-        tracker = MlflowTracker(key, journal=self._journal, delivery=self._delivery, tracking=self)
+        tracker = RunTracker(key, journal=self._journal, delivery=self._delivery, tracking=self)
+        if key in self._known_runs:
+            tracker.recall()
+        self._known_runs.add(key)
         self._open_runs[key] = None
         content = {
             "experiment": self._experiment_name,
@@ -131,17 +137,20 @@ class MlflowTracking:
         return tracker
 
 
-class MlflowTracker:
+class RunTracker:
     """A ``Tracker`` of one run. What the run was told before, in this process or an earlier one, is not told twice."""
 
     def __init__(self, run_key: str, *, journal: Journal, delivery: Delivery, tracking: MlflowTracking) -> None:
         self._run_key, self._journal, self._delivery, self._tracking = run_key, journal, delivery, tracking
         self._points: dict[tuple[str, int], float] = {}
         self._image_times: dict[tuple[str, int], int] = {}
-        for event in journal.events():
-            if event.run_key == run_key and event.kind == "metrics":
+
+    def recall(self) -> None:
+        """Read in the journal what this run was told before."""
+        for event in self._journal.events():
+            if event.run_key == self._run_key and event.kind == "metrics":
                 self._points |= {(key, event.content["step"]): v for key, v in event.content["values"].items()}
-            elif event.run_key == run_key and event.kind == "image":
+            elif event.run_key == self._run_key and event.kind == "image":
                 self._image_times[event.content["key"], event.content["step"]] = event.time_ms
 
     def log_params(self, params: Mapping[str, object]) -> None:

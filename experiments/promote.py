@@ -1,0 +1,33 @@
+"""Make a version the champion of its name: `python experiments/promote.py digits-student --version 3`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from dfkd.tracking.connection import check_reachable
+from dfkd.tracking.home import open_home, resolve_tracking_uri
+from dfkd.tracking.registry import promote
+
+
+def main() -> int:
+    """Parse, promote, print."""
+    parser = argparse.ArgumentParser(description="Make a registered version the champion of its name.")
+    parser.add_argument("name", help="of the registered model, e.g. digits-student")
+    parser.add_argument("--version", type=int, required=True)
+    parser.add_argument("--home", help="home folder (default ~/.dfkd)")
+    parser.add_argument("--tracking-uri", help="MLflow (default: MLFLOW_TRACKING_URI, else the home folder's store)")
+    arguments = parser.parse_args()
+    try:
+        home = open_home(arguments.home)
+        tracking_uri = resolve_tracking_uri(arguments.tracking_uri, home=home)
+        check_reachable(tracking_uri)
+        print(promote(tracking_uri, arguments.name, arguments.version))
+    except (OSError, ValueError) as error:  # ConnectionError is an OSError
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""What a person reads while a command runs: one line an event, the same in a terminal, a file and a job's log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+
+class Console:
+    """Prints lines with the seconds since the command began."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the command began."""
+        return time.monotonic() - self._started
+
+    def say(self, message: str) -> None:
+        """Print one event."""
+        print(f"[{duration(self.seconds):>7}] {message}", file=self._stream, flush=True)
+
+    def show(self, text: str) -> None:
+        """Print a block as it is."""
+        print(text, file=self._stream, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person says them: ``42 s``, ``3m 05s``, ``2h 07m``."""
+    whole = int(seconds)
+    if whole < 100:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+
+
+def percent(value: float | None) -> str:
+    """Return a fraction as ``97.2 %``, or a dash."""
+    return "-" if value is None else f"{100 * value:.1f} %"

@@ -1,0 +1,38 @@
+"""The probe set of a teacher, made once and kept in the home folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from dfkd.probe_set import RECIPE_VERSION, ProbeSet, make_probe_set
+from dfkd.teachers import Teacher
+
+
+def obtain_probe_set(teacher: Teacher, home: Path) -> ProbeSet:
+    """Return the teacher's probe set: from the home folder, or made now and kept there."""
+    file = home / "probe_sets" / f"{teacher.hash}-v{RECIPE_VERSION}.safetensors"
+    if file.exists():
+        stored = load_file(file)
+        return ProbeSet(images=stored["images"], teacher_logits=stored["teacher_logits"])
+    probe = make_probe_set(
+        teacher.model,
+        image_shape=teacher.image_shape,
+        num_classes=len(teacher.class_names),
+        mean=teacher.mean,
+        std=teacher.std,
+        teacher_hash=teacher.hash,
+    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(f".{os.getpid()}.partial")
+    save_file({"images": probe.images.contiguous(), "teacher_logits": probe.teacher_logits.contiguous()}, partial)
+    os.replace(partial, file)
+    return probe
+
+
+def probe_hash(probe: ProbeSet) -> str:
+    """Return a hash of the probe's images: scores of equal probes can be compared."""
+    return hashlib.sha256(probe.images.numpy().tobytes()).hexdigest()[:16]

@@ -1,0 +1,26 @@
+"""What the command line of ``experiments/search.py`` can say beside the search space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchOptions:
+    """Options of one search.
+
+    Attributes:
+        home: folder of everything that is kept; None is ``~/.dfkd``.
+        tracking_uri: of MLflow; None takes ``MLFLOW_TRACKING_URI``, else a store in the home folder.
+        storage: folder or URI for checkpoints, shared by all nodes; None is in the home folder.
+        resume: go on with the newest unfinished search of this space.
+        retrain_teacher: train the teacher anew.
+        floor: also run KD on random noise.
+    """
+
+    home: str | None = None
+    tracking_uri: str | None = None
+    storage: str | None = None
+    resume: bool = False
+    retrain_teacher: bool = False
+    floor: bool = True

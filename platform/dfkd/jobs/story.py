@@ -1,0 +1,198 @@
+"""A finished search as people read it: the parent run's description and files, and the last screen of the console."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from torch import nn
+
+from dfkd.jobs.console import percent
+from dfkd.jobs.trial_records import TrialRecord
+from dfkd.tasks.confusion import confusion_matrix
+from dfkd.tasks.protocol import predict_logits
+from dfkd.tracking.connection import ui_address, ui_command
+
+if TYPE_CHECKING:
+    from dfkd.jobs.outcome import Outcome
+    from dfkd.jobs.search import Running
+
+
+def description(running: Running, outcome: Outcome) -> str:
+    """Return the text on top of the parent run's page, in Markdown."""
+    space, teacher = running.space, running.materials.teacher
+    shifted = " (shifted teacher: trained on other images than it is judged on)" if teacher.shifted else ""
+    best = outcome.record
+    lines = [
+        f"## {space.settings.name}: the best data-free student of {teacher.architecture}{shifted}",
+        f"Data for reports: {running.data.title}. Trials were selected on `{space.settings.objective.metric}`, which "
+        f"uses {space.settings.objective.needs}. The test split was used once, for the table below.",
+        "",
+        "| test split | accuracy | agreement with the teacher |",
+        "|---|---|---|",
+        *score_rows(outcome),
+        "",
+        f"**Chosen:** trial {best.number + 1}, {_settings_in_words(best)}. "
+        f"Differences below {outcome.margin.value:.4f} count as ties ({outcome.margin.source}).",
+        f"**Registered:** `{outcome.model_uri}`. "
+        + (
+            f"It is champion: {outcome.registered.reason}" if outcome.registered.promoted else outcome.registered.reason
+        ),
+        "",
+        "### How far the choice can be trusted",
+        outcome.trust.to_markdown(),
+        "### Trials",
+        trial_table(running.records.all(), running.objective.metric),
+        "",
+        "No privacy guarantee: see the student's card.",
+    ]
+    return "\n".join(lines)
+
+
+def score_rows(outcome: Outcome) -> list[str]:
+    """Return one table row a model: teacher, student, default settings, noise floor."""
+    scores = outcome.scores
+    rows = [
+        ("teacher", scores.get("accuracy/teacher_top1"), None),
+        ("**student**", scores.get("accuracy/top1"), scores.get("agreement/top1")),
+        ("default settings", outcome.default_scores.get("accuracy/top1"), outcome.default_scores.get("agreement/top1")),
+        ("KD on random noise", outcome.floor_scores.get("accuracy/top1"), outcome.floor_scores.get("agreement/top1")),
+    ]
+    return [f"| {name} | {percent(accuracy)} | {percent(agreement)} |" for name, accuracy, agreement in rows]
+
+
+def trial_table(records: list[TrialRecord], objective: str) -> str:
+    """Return all trials as a Markdown table."""
+    lines = [
+        "| trial | settings | workers | status | objective | validation accuracy | seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for record in records:
+        value = record.metrics.get(objective)
+        validation = record.metrics.get("val/accuracy/top1")
+        lines.append(
+            f"| {record.number + 1} | {_settings_in_words(record)} | {record.workers} | {record.error or record.status} | "
+            f"{'-' if value is None else f'{value:.4f}'} | {percent(validation)} | {record.seconds:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def _settings_in_words(record: TrialRecord) -> str:
+    if record.is_default:
+        return "default settings"
+    return ", ".join(
+        f"{path.rsplit('.', 1)[-1]} {value:.3g}" if isinstance(value, float) else f"{path.rsplit('.', 1)[-1]} {value}"
+        for path, value in record.params.items()
+    )
+
+
+def search_artifacts(running: Running, outcome: Outcome, student: nn.Module) -> dict[str, bytes]:
+    """Return the parent run's files: the trial table, Optuna's plots, the winner's confusion matrix."""
+    return (
+        {"trials.parquet": trial_parquet(running.records.all())}
+        | study_plots(running)
+        | confusion_plot(running, student)
+    )
+
+
+def trial_parquet(records: list[TrialRecord]) -> bytes:
+    """Return every trial with its settings and last metrics as one Parquet table."""
+    rows = [
+        {"trial": r.number + 1, "key": r.key, "workers": r.workers, "default": r.is_default, "status": r.status}
+        | {"error": r.error, "seconds": r.seconds}
+        | {f"settings/{path}": value for path, value in r.params.items()}
+        | dict(r.metrics)
+        for r in records
+    ]
+    names = dict.fromkeys(name for row in rows for name in row)
+    table = pa.table({name: [row.get(name) for row in rows] for name in names})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+def study_plots(running: Running) -> dict[str, bytes]:
+    """Return Optuna's interactive plots; a plot that a small study cannot fill is left out with a note."""
+    import optuna
+    from optuna.visualization import plot_optimization_history, plot_parallel_coordinate, plot_param_importances
+
+    from dfkd.search.optuna_space import study_storage
+
+    storage = study_storage(running.folder.path / "optuna.db")
+    study = optuna.load_study(study_name=running.folder.search_id, storage=storage)
+    plots = {
+        "optimization_history": plot_optimization_history,
+        "parameter_importance": plot_param_importances,
+        "parallel_coordinates": plot_parallel_coordinate,
+    }
+    files: dict[str, bytes] = {}
+    for name, plot in plots.items():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                files[f"plots/{name}.html"] = plot(study).to_html(include_plotlyjs=True).encode()
+        except (ValueError, RuntimeError) as error:  # importance needs trials that differ
+            running.console.say(f"no plot '{name}': {str(error).splitlines()[0]}")
+    return files
+
+
+def confusion_plot(running: Running, student: nn.Module) -> dict[str, bytes]:
+    """Return the student's confusion matrix on the test split as an interactive plot."""
+    import plotly.graph_objects as go
+
+    images, teacher = running.data.test, running.materials.teacher
+    if images is None:
+        return {}
+    logits = predict_logits(student, images.images, normalise=teacher.normalise, device="cpu")
+    matrix = confusion_matrix(logits, images.labels, len(teacher.class_names))
+    names = list(teacher.class_names)
+    figure = go.Figure(
+        go.Heatmap(
+            z=matrix.tolist(), x=names, y=names, colorscale="Blues", text=matrix.tolist(), texttemplate="%{text}"
+        )
+    )
+    figure.update_layout(
+        title="Test split: true class (rows) against the student's prediction (columns)",
+        xaxis_title="predicted",
+        yaxis_title="true",
+        yaxis_autorange="reversed",
+    )
+    return {"plots/confusion_matrix.html": figure.to_html(include_plotlyjs=True).encode()}
+
+
+def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: float) -> str:
+    """Return what a person wants to know when the command is done."""
+    scores: Mapping[str, float] = outcome.scores
+    ratio = outcome.teacher_parameters / outcome.student_parameters
+    lines = [
+        "",
+        "=" * 78,
+        f"  teacher          {percent(scores.get('accuracy/teacher_top1')):>8}   test accuracy, {outcome.teacher_parameters:,} parameters",
+        f"  student          {percent(scores.get('accuracy/top1')):>8}   test accuracy, {outcome.student_parameters:,} parameters ({ratio:.1f} times smaller)",
+        f"  student/teacher  {percent(scores.get('accuracy/ratio')):>8}   of the teacher's accuracy",
+        f"  agreement        {percent(scores.get('agreement/top1')):>8}   same decision as the teacher on the test images",
+        f"  noise floor      {percent(outcome.floor_scores.get('accuracy/top1')):>8}   KD on random noise, same student steps",
+    ]
+    for name in ("balanced_accuracy", "auroc", "sensitivity", "specificity"):
+        if f"binary/{name}" in scores:
+            teacher = scores.get(f"binary/teacher_{name}")
+            lines.append(f"  {name:<16} {scores[f'binary/{name}']:>8.3f}   teacher {teacher:.3f}")
+    lines += [f"  best settings    {_settings_in_words(outcome.record)}"]
+    if outcome.check is not None and outcome.check.status == "complete":
+        two, key = outcome.check.metrics, "val/accuracy/top1"
+        lines.append(
+            f"  two workers      {percent(two.get(key))} validation accuracy with the default settings, {outcome.check.seconds:.0f} s"
+        )
+    lines += [
+        f"  registered       {outcome.model_uri}"
+        + (" (champion)" if outcome.registered.promoted else f": {outcome.registered.reason}"),
+        f"  took             {seconds / 60:.1f} minutes",
+        f"  look at it       {ui_command(tracking_uri) or ui_address(tracking_uri)}",
+        f"                   {run_url}",
+        "=" * 78,
+    ]
+    return "\n".join(lines)

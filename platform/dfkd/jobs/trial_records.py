@@ -1,0 +1,68 @@
+"""What a search remembers of every trial, one JSON file each: what a resumed search finds, and what tables show."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(kw_only=True, slots=True)
+class TrialRecord:
+    """One trial.
+
+    Attributes:
+        key: of its resolved settings.
+        number: in the order of starting, from 0.
+        params: searched settings by dotted path.
+        workers: data-parallel workers.
+        is_default: whether it runs the fixed part as it stands.
+        status: ``running``, ``complete``, ``stopped`` (early) or ``failed``.
+        error: of a failed trial, one line.
+        metrics: of the last report.
+        seconds: from start to end.
+    """
+
+    key: str
+    number: int
+    params: dict[str, Any]
+    workers: int
+    is_default: bool
+    status: str = "running"
+    error: str | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class TrialRecords:
+    """The records of one search, under ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._records = {record.key: record for record in map(_read, sorted(folder.glob("*.json")))}
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def get(self, key: str) -> TrialRecord | None:
+        """Return the record of a trial, if there is one."""
+        return self._records.get(key)
+
+    def all(self) -> list[TrialRecord]:
+        """Return every record, in the order of starting."""
+        return sorted(self._records.values(), key=lambda record: record.number)
+
+    def save(self, record: TrialRecord) -> None:
+        """Keep a record, on disk too; the file is whole at any moment."""
+        self._records[record.key] = record
+        file = self._folder / f"{record.key}.json"
+        partial = file.with_suffix(".partial")
+        partial.write_text(json.dumps(asdict(record), indent=1))
+        os.replace(partial, file)
+
+
+def _read(file: Path) -> TrialRecord:
+    return TrialRecord(**json.loads(file.read_text()))

@@ -1,0 +1,160 @@
+"""Where a teacher comes from: a file, a known architecture with a file, the registry, an export, a trusted pickle."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from dfkd.settings.experiment import TeacherSettings
+from dfkd.teachers.description import Description, describe
+from dfkd.teachers.exported import read_exported
+from dfkd.teachers.networks import build_network
+from dfkd.teachers.teacher import Teacher
+from dfkd.teachers.weights import load_weights, read_safetensors, read_state_dict
+
+REGISTRY = "models:/"
+SAFETENSORS_SUFFIX, EXPORT_SUFFIX = ".safetensors", ".pt2"
+STATE_DICT_SUFFIXES = (".pt", ".pth", ".th", ".bin", ".ckpt")
+
+#: From ``models:/name@alias`` to (state dict, metadata) of what this platform registered.
+Registry = Callable[[str], tuple[Mapping[str, Tensor], Mapping[str, str]]]
+#: From ``models:/...`` or the folder of a foreign MLflow model to its module, by unpickling: runs any code.
+Unpickle = Callable[[str], nn.Module]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What lay where the settings point: weights of a network that is built by name, or a module as it is."""
+
+    source: str
+    content: Mapping[str, Tensor] | nn.Module
+    metadata: Mapping[str, str]
+    kind: str = ""  # of a module: "pt2" or "mlflow"
+
+
+def load_teacher(
+    settings: TeacherSettings,
+    *,
+    image_shape: tuple[int, int, int],
+    class_names: tuple[str, ...],
+    registry: Registry | None = None,
+    unpickle: Unpickle | None = None,
+) -> Teacher:
+    """Load a trained teacher, check it against the data, and try it on two images.
+
+    Args:
+        settings: where it is, and what its file does not say.
+        image_shape: (C, H, W) of the data.
+        class_names: K names of the data.
+        registry: needed for ``models:/name@alias``.
+        unpickle: needed for a foreign MLflow model, with ``trust_pickle``.
+
+    Returns:
+        The teacher on the CPU, in evaluation mode.
+
+    Raises:
+        ValueError: if it cannot be found, read or built, or does not fit the data; the message says which.
+    """
+    found = _find(settings, registry, unpickle)
+    description = describe(
+        settings, found.metadata, image_shape=image_shape, class_names=class_names, source=found.source
+    )
+    model, architecture = _network(found, settings, description)
+    model.eval()
+    _try_two_images(model, description, found.source)
+    trained_from = found.metadata.get("source")
+    return Teacher(
+        model=model,
+        architecture=architecture,
+        class_names=description.class_names,
+        image_shape=description.image_shape,
+        mean=description.mean,
+        std=description.std,
+        shifted=settings.shifted,
+        provenance=f"{found.source} ({trained_from})" if trained_from else found.source,
+    )
+
+
+def refuse_pickle(source: str) -> ValueError:
+    """Return the error that refuses a foreign MLflow model."""
+    return ValueError(
+        f"teacher.weights: {source} is an MLflow model that this platform did not write. Reading it unpickles it, "
+        "which can run any code. If you trust its origin, set teacher.trust_pickle: true; better, save its state_dict "
+        "as safetensors and name its architecture."
+    )
+
+
+def _find(settings: TeacherSettings, registry: Registry | None, unpickle: Unpickle | None) -> _Found:
+    """Read what the settings point at; nothing is run that was not trusted."""
+    weights = settings.weights
+    if weights is None:
+        raise ValueError("teacher.weights: expected a file or models:/name@alias to load, got none.")
+    path = Path(weights).expanduser()
+    if settings.trust_pickle and (weights.startswith(REGISTRY) or _is_mlflow_model(path)):
+        if unpickle is None:
+            raise ValueError(f"teacher.weights: {weights}: nothing here can read a foreign MLflow model.")
+        return _Found(weights, unpickle(weights), {}, "mlflow")
+    if weights.startswith(REGISTRY):
+        if registry is None:
+            raise ValueError(f"teacher.weights: {weights}: no model registry is connected. Give a file.")
+        return _Found(weights, *registry(weights))
+    _check_file(path)
+    if path.suffix == EXPORT_SUFFIX:
+        return _Found(path.name, read_exported(path, trust_pickle=settings.trust_pickle), {}, "pt2")
+    if path.suffix == SAFETENSORS_SUFFIX:
+        return _Found(path.name, *read_safetensors(path))
+    return _Found(path.name, read_state_dict(path), {})
+
+
+def _is_mlflow_model(path: Path) -> bool:
+    return (path / "MLmodel").is_file()
+
+
+def _check_file(path: Path) -> None:
+    if _is_mlflow_model(path):
+        raise refuse_pickle(str(path))
+    if not path.is_file():
+        kind = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise ValueError(f"teacher.weights: {path} {kind} (looked from {Path.cwd()}).")
+    known = (SAFETENSORS_SUFFIX, EXPORT_SUFFIX, *STATE_DICT_SUFFIXES)
+    if path.suffix not in known:
+        raise ValueError(f"teacher.weights: {path}: expected a file ending in {', '.join(known)}.")
+
+
+def _network(found: _Found, settings: TeacherSettings, description: Description) -> tuple[nn.Module, str]:
+    """Return the network and what it is called."""
+    if isinstance(found.content, nn.Module):
+        if settings.architecture is not None:
+            warnings.warn(
+                f"teacher.architecture: '{settings.architecture}' is not used: {found.source} carries its network.",
+                stacklevel=3,
+            )
+        return found.content, found.kind
+    architecture = settings.architecture or found.metadata.get("architecture")
+    if architecture is None:
+        raise ValueError(f"teacher.architecture: {found.source} does not say whose weights it holds; name the network.")
+    channels = description.image_shape[0]
+    model = build_network(architecture, num_classes=len(description.class_names), in_channels=channels)
+    load_weights(model, found.content, architecture=architecture, source=found.source)
+    return model, architecture
+
+
+def _try_two_images(model: nn.Module, description: Description, source: str) -> None:
+    expected = [2, len(description.class_names)]
+    try:
+        with torch.no_grad():
+            logits = model(torch.zeros(2, *description.image_shape))
+    except Exception as error:  # an exported graph raises what it likes when the images do not fit
+        raise ValueError(
+            f"teacher: {source} cannot take images {list(description.image_shape)} (C, H, W): {error}"
+        ) from error
+    got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if got != expected:
+        raise ValueError(f"teacher: {source}: expected logits {expected}, one a class, got {got}.")
+    if not logits.isfinite().all():
+        raise ValueError(f"teacher: {source} gives logits that are not finite; its weights are damaged.")

@@ -1,0 +1,105 @@
+"""``Teacher``: a trained network and what is known of the data it was trained on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from dfkd.losses.inversion import BATCH_NORMS
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Teacher:
+    """A trained network and what is known of the data it was trained on.
+
+    Attributes:
+        model: maps normalised images [B, C, H, W] to logits [B, K].
+        architecture: name in ``dfkd.models``, torchvision's or timm's with its prefix, or what it was loaded from
+            ("pt2", "mlflow") where nobody can build it again.
+        class_names: K names, in the order of the logits.
+        image_shape: (C, H, W).
+        mean: per channel, of images in [0, 1].
+        std: per channel, of images in [0, 1].
+        shifted: trained on other images than those it is judged by; tables say "shifted teacher".
+        provenance: where it came from, for the card of its students.
+        hash: of the weights, ``hash_weights``; computed unless given.
+    """
+
+    model: nn.Module
+    architecture: str
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    shifted: bool = False
+    provenance: str
+    hash: str = ""
+
+    def __post_init__(self) -> None:
+        channels = self.image_shape[0]
+        if len(self.mean) != channels or len(self.std) != channels:
+            raise ValueError(
+                f"teacher.mean and teacher.std: expected {channels} values each (one a channel), "
+                f"got {len(self.mean)} and {len(self.std)}."
+            )
+        if not self.hash:
+            object.__setattr__(self, "hash", hash_weights(self.model))
+
+
+def hash_weights(model: nn.Module) -> str:
+    """Return the SHA-256 of names and bytes of the state dict, sorted by name, in hexadecimal.
+
+    The same weights have the same hash on every device and in every memory layout.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def require_batch_norm(teacher: Teacher, weight: float) -> None:
+    """Refuse a teacher without BatchNorm statistics, unless nothing is asked of them.
+
+    Args:
+        teacher: any.
+        weight: ``synthesis.weights.batch_norm``.
+
+    Raises:
+        ValueError: if ``weight`` is not 0 and the network has no BatchNorm layer that remembers statistics.
+    """
+    if weight == 0:
+        return
+    if not any(isinstance(module, BATCH_NORMS) and module.track_running_stats for module in teacher.model.modules()):
+        raise ValueError(
+            f"synthesis.weights.batch_norm: is {weight:g}, but the teacher '{teacher.architecture}' "
+            f"({teacher.provenance}) has no BatchNorm layer whose statistics could be matched. Set it to 0."
+        )
+
+
+def check_classes(teachers_classes: Sequence[str], data_classes: Sequence[str]) -> None:
+    """Refuse a teacher whose classes are not those of the data, in the same order; upper and lower case are one.
+
+    Raises:
+        ValueError: with the first class that differs.
+    """
+    if len(teachers_classes) != len(data_classes):
+        raise ValueError(
+            f"teacher: knows {len(teachers_classes)} classes ({_shorten(teachers_classes)}), "
+            f"but the data have {len(data_classes)} ({_shorten(data_classes)}). They must be the same."
+        )
+    for index, (ours, theirs) in enumerate(zip(teachers_classes, data_classes, strict=True)):
+        if ours.strip().casefold() != theirs.strip().casefold():
+            raise ValueError(
+                f"teacher: class {index} is '{ours}' to the teacher and '{theirs}' in the data. "
+                f"Teacher: {_shorten(teachers_classes)}. Data: {_shorten(data_classes)}. If these are other names for "
+                "the same classes in the same order, give the data's as teacher.class_names."
+            )
+
+
+def _shorten(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")

@@ -1,0 +1,79 @@
+"""``StudentCard``: what a person must know of a registered student, as one page of Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dfkd.settings.search import Direction
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudentCard:
+    """Where a student comes from and what it scored.
+
+    Attributes:
+        method: as tables call it, e.g. "CAE-DFKD (our reading)".
+        teacher_name: architecture or registry address.
+        teacher_hash: of its weights.
+        teacher_shifted: whether it was trained on other images than the ones that it is judged on.
+        teacher_parameters: count.
+        student_parameters: count.
+        settings: the resolved experiment.
+        scores: by name, fractions in [0, 1] where they are accuracies.
+        selection_data: what data chose this student among others, in words.
+        objective: name of the number that chose it.
+        objective_value: that number.
+        direction: whether more of it is better.
+        probe_hash: of the exam that gave it: the probe set, or the data split. Values of other exams do not compare.
+        seed: of the run.
+        commit: of the code, or "unknown".
+        versions: of the packages that matter, by name.
+    """
+
+    method: str
+    teacher_name: str
+    teacher_hash: str
+    teacher_shifted: bool
+    teacher_parameters: int
+    student_parameters: int
+    settings: Mapping[str, object]
+    scores: Mapping[str, float]
+    selection_data: str
+    objective: str
+    objective_value: float
+    direction: Direction
+    probe_hash: str
+    seed: int
+    commit: str
+    versions: Mapping[str, str]
+
+    def summary(self) -> str:
+        """Return the card without the settings: what MLflow shows beside a version."""
+        shifted = " — **shifted teacher**: trained on other images than it is judged on" if self.teacher_shifted else ""
+        ratio = self.student_parameters / self.teacher_parameters
+        lines = [
+            f"**Method** {self.method}, seed {self.seed}",
+            f"**Teacher** {self.teacher_name}, {self.teacher_parameters:,} parameters, "
+            f"weights `{self.teacher_hash}`{shifted}",
+            f"**Student** {self.student_parameters:,} parameters ({ratio:.1%} of the teacher's)",
+            f"**Chosen by** {self.objective} = {self.objective_value:.6g} ({self.direction}; exam `{self.probe_hash}`)",
+            f"**Data used for the choice** {self.selection_data}",
+            f"**Code** commit {self.commit}; " + ", ".join(f"{name} {v}" for name, v in self.versions.items()),
+        ]
+        scores = ["| score | value |", "|---|---|", *(f"| {name} | {v:.4f} |" for name, v in self.scores.items())]
+        return "\n\n".join([*lines, "\n".join(scores), _NO_GUARANTEE])
+
+    def to_markdown(self) -> str:
+        """Return the whole card."""
+        settings = json.dumps(self.settings, indent=2, default=str)
+        return f"# Student card\n\n{self.summary()}\n\n## Settings\n\n```json\n{settings}\n```\n"
+
+
+_NO_GUARANTEE = """## No privacy guarantee
+
+This student was made without its teacher's training data, but from the teacher, which was made from them. What the
+teacher memorised can have passed into the student and into the synthetic images. Nothing here bounds that: no
+differential privacy, no test against membership inference or reconstruction. Treat the student and the images as you
+would treat the teacher."""

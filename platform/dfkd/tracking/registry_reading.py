@@ -1,0 +1,147 @@
+"""Reading the registry: from ``models:/name@alias`` to a state dict, without unpickling."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from dfkd.settings.checks import did_you_mean
+from dfkd.tracking.connection import import_mlflow
+from dfkd.tracking.model_package import WEIGHTS_FILE, read_weights
+
+
+class ForeignModelError(ValueError):
+    """A registered version that this platform did not write: it has no ``model.safetensors``."""
+
+
+def find_teacher(tracking_uri: str, training_key: str) -> str | None:
+    """Return ``models:/name/version`` of the newest teacher that was trained with this key, or None."""
+    if not re.fullmatch(r"[\w.:-]+", training_key):
+        raise ValueError(f"training_key: expected letters, digits, '.', ':', '_' and '-', got {training_key!r}.")
+    client = import_mlflow().MlflowClient(tracking_uri)
+    found = client.search_model_versions(f"tags.training_key = '{training_key}'")
+    newest = max(found, key=lambda version: int(version.creation_timestamp), default=None)
+    return f"models:/{newest.name}/{newest.version}" if newest else None
+
+
+def load_registered(uri: str, *, tracking_uri: str) -> tuple[dict[str, Tensor], Mapping[str, str]]:
+    """Return state dict and metadata of a version that this platform registered; nothing is unpickled.
+
+    Args:
+        uri: ``models:/name@alias`` or ``models:/name/3``.
+        tracking_uri: where MLflow is.
+
+    Returns:
+        The state dict, and metadata under the keys of a teacher file: ``architecture``, ``class_names``, ``input_mean``
+        and ``input_std`` (JSON), ``input_size``, ``channels``, ``num_classes``.
+
+    Raises:
+        ForeignModelError: somebody else registered it.
+        ValueError: the address is wrong, or there is no such name, alias or version.
+    """
+    mlflow = import_mlflow()
+    location = _location(mlflow.MlflowClient(tracking_uri), uri)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            file = mlflow.artifacts.download_artifacts(
+                f"{location}/{WEIGHTS_FILE}", dst_path=folder, tracking_uri=tracking_uri
+            )
+        except Exception as error:
+            if _has_file(mlflow, f"{location}/MLmodel", tracking_uri):
+                raise ForeignModelError(
+                    f"{uri}: it has no {WEIGHTS_FILE}, so it was not registered by this platform."
+                ) from error
+            raise ValueError(
+                f"{uri}: its files are not at {location} ({error}). Were they deleted, or kept on another machine? "
+                "Delete the version, and train or register again."
+            ) from error
+        return read_weights(Path(file))
+
+
+def load_foreign(uri: str, *, tracking_uri: str, trust_pickle: bool = False) -> nn.Module:
+    """Return a PyTorch model that somebody else registered, as MLflow loads it.
+
+    Args:
+        uri: ``models:/name@alias`` or ``models:/name/3``.
+        tracking_uri: where MLflow is.
+        trust_pickle: whether a pickle may be loaded, which can run any code. An export (``pt2``) needs no trust; it is
+            a graph without BatchNorm modules.
+
+    Raises:
+        ValueError: it is a pickle and not trusted, or not a PyTorch model, or not there.
+    """
+    mlflow = import_mlflow()
+    location = _location(mlflow.MlflowClient(tracking_uri), uri)
+    name = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"  # MLflow (3.17) takes this from the environment only
+    before = os.environ.get(name)
+    os.environ[name] = str(trust_pickle).lower()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            files = mlflow.artifacts.download_artifacts(location, dst_path=folder, tracking_uri=tracking_uri)
+            module: nn.Module = import_module("mlflow.pytorch").load_model(files)
+    except Exception as error:
+        advice = "" if trust_pickle else " A pickle is loaded only with teacher.trust_pickle: true."
+        raise ValueError(f"{uri}: MLflow cannot load it: {error}{advice}") from error
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
+    return module
+
+
+def find_version(client: Any, uri: str) -> Any:
+    """Return the version that an address means, or raise ValueError that lists what there is."""
+    match = re.fullmatch(r"models:/([^/@:]+)(?:@([\w-]+)|/(\d+))", uri)
+    if match is None:
+        raise ValueError(f"{uri!r}: expected models:/name@alias or models:/name/3.")
+    name, alias, version = match.groups()
+    aliases = _aliases(client, uri, name)
+    if alias is not None and alias not in aliases:
+        known = ", ".join(f"{alias} (version {number})" for alias, number in aliases.items())
+        raise ValueError(f"{uri}: no such alias.{did_you_mean(alias, aliases)} Aliases of '{name}': {known or 'none'}.")
+    try:
+        return client.get_model_version(name, str(aliases[alias]) if alias is not None else version)
+    except Exception as error:
+        if not _is_absent(error):
+            raise
+        versions = sorted(int(found.version) for found in client.search_model_versions(f"name = '{name}'"))
+        raise ValueError(f"{uri}: no such version. Versions of '{name}': {versions}.") from error
+
+
+def _location(client: Any, uri: str) -> str:
+    """Return where the files of a version are."""
+    version = find_version(client, uri)
+    return str(client.get_model_version_download_uri(version.name, version.version)).rstrip("/")
+
+
+def _aliases(client: Any, uri: str, name: str) -> Mapping[str, str]:
+    try:
+        return dict(client.get_registered_model(name).aliases)
+    except Exception as error:
+        if not _is_absent(error):
+            raise
+        names = [model.name for model in client.search_registered_models()]
+        raise ValueError(
+            f"{uri}: no model of this name is registered.{did_you_mean(name, names)} "
+            f"Registered: {', '.join(names) or 'none'}."
+        ) from error
+
+
+def _is_absent(error: BaseException) -> bool:
+    return getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
+
+
+def _has_file(mlflow: Any, uri: str, tracking_uri: str) -> bool:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            mlflow.artifacts.download_artifacts(uri, dst_path=folder, tracking_uri=tracking_uri)
+    except Exception:
+        return False
+    return True

@@ -1,0 +1,138 @@
+import pickle
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from dfkd.search.optuna_space import distributions, finished, make_sampler, open_study, stale_params, study_storage
+from dfkd.search.space import load_search_space
+from dfkd.settings.search import SamplerSettings
+
+SPACE = """
+name: digits-student
+experiment:
+  dataset: {crop_padding: 1, horizontal_flip: false}
+  teacher: {architecture: digits_teacher}
+  student: {architecture: digits_student}
+parameters:
+  synthesis.weights.adversarial: {type: log_uniform, low: 0.3, high: 3.0}
+  distillation.momentum: {type: uniform, low: 0.5, high: 0.95}
+  synthesis.noise.num_sources: {type: integer, low: 1, high: 6}
+  synthesis.contrast.kind: {type: categorical, choices: [none, bank]}
+trials: 4
+"""
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Any:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    return load_search_space(tmp_path / "space.yaml")
+
+
+def test_every_range_becomes_the_distribution_of_its_kind(space: Any) -> None:
+    assert distributions(space) == {
+        "synthesis.weights.adversarial": FloatDistribution(0.3, 3.0, log=True),
+        "distillation.momentum": FloatDistribution(0.5, 0.95),
+        "synthesis.noise.num_sources": IntDistribution(1, 6),
+        "synthesis.contrast.kind": CategoricalDistribution(("none", "bank")),
+    }
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "qmc", "gp"])
+def test_every_sampler_proposes_what_resolves_and_repeats_itself_with_its_seed(space: Any, name: Any) -> None:
+    def proposals(seed: int) -> list[dict[str, Any]]:
+        sampler = make_sampler(SamplerSettings(name=name, seed=seed))
+        study = optuna.create_study(sampler=sampler, direction="maximize")
+        study.enqueue_trial(space.defaults())
+        for number in range(4):
+            study.tell(study.ask(distributions(space)), float(number))
+        return [trial.params for trial in study.trials]
+
+    first = proposals(0)
+    assert first[0] == space.defaults()
+    for params in first:
+        space.resolve(params)
+    assert proposals(0) == first
+    assert proposals(1)[1:] != first[1:]
+
+
+def test_the_defaults_are_taken_as_the_first_trial_without_a_warning(space: Any, tmp_path: Path) -> None:
+    study = open_study(tmp_path / "study.db", name="a", direction="maximize")
+    study.enqueue_trial(space.defaults())
+    assert study.ask(distributions(space)).params == space.defaults()
+
+
+def test_a_study_goes_on_where_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "study.db"
+    study = open_study(path, name="a", direction="maximize")
+    study.tell(study.ask({"x": FloatDistribution(0, 1)}), 0.5)
+    again = open_study(path, name="a", direction="maximize")
+    assert [trial.value for trial in finished(again)] == [0.5]
+    assert finished(open_study(path, name="b", direction="maximize")) == []
+
+
+def test_a_study_of_the_other_direction_is_refused(tmp_path: Path) -> None:
+    open_study(tmp_path / "study.db", name="a", direction="minimize")
+    with pytest.raises(ValueError, match="study 'a': expected one to maximize, found one to minimize"):
+        open_study(tmp_path / "study.db", name="a", direction="maximize")
+
+
+def test_trials_of_a_dead_driver_are_closed_and_their_parameters_returned_once(tmp_path: Path) -> None:
+    path, x = tmp_path / "study.db", {"x": FloatDistribution(0, 1)}
+    study = open_study(path, name="a", direction="maximize")
+    complete, running, failed = study.ask(x), study.ask(x), study.ask(x)
+    study.tell(complete, 0.5)
+    study.tell(failed, state=TrialState.FAIL)
+
+    resumed = open_study(path, name="a", direction="maximize")
+    assert [trial.state for trial in resumed.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
+    assert stale_params(resumed) == [running.params]  # not of the one that failed by itself
+
+    resumed.enqueue_trial(running.params)
+    assert stale_params(resumed) == []
+    resumed.tell(resumed.ask(x), 0.1)
+    again = open_study(path, name="a", direction="maximize")
+    assert stale_params(again) == []
+    assert [trial.number for trial in finished(again)] == [0, 3]
+
+
+def test_a_trial_that_dies_twice_is_returned_again_but_not_twice(tmp_path: Path) -> None:
+    path, x = tmp_path / "study.db", {"x": FloatDistribution(0, 1)}
+    params = open_study(path, name="a", direction="maximize").ask(x).params
+    for _ in range(2):
+        study = open_study(path, name="a", direction="maximize")
+        assert stale_params(study) == [params]
+        study.enqueue_trial(params)
+        study.ask(x)
+    assert stale_params(open_study(path, name="a", direction="maximize")) == [params]
+
+
+def test_a_trial_that_was_stopped_early_is_finished(tmp_path: Path) -> None:
+    study = open_study(tmp_path / "study.db", name="a", direction="maximize")
+    trial = study.ask({"x": FloatDistribution(0, 1)})
+    trial.report(0.3, step=1)
+    study.tell(trial, state=TrialState.PRUNED)
+    assert len(finished(study)) == 1
+
+
+def test_a_storage_can_be_shared_and_pickled(tmp_path: Path) -> None:
+    storage = study_storage(tmp_path / "study.db")
+    study = open_study(storage, name="a", direction="maximize")
+    study.tell(study.ask(), 1.0)
+    copy = pickle.loads(pickle.dumps(storage))
+    assert [trial.value for trial in optuna.load_study(study_name="a", storage=copy).trials] == [1.0]
+
+
+def test_a_file_that_is_no_study_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "study.db").write_text("no database" * 1000)
+    with pytest.raises(OSError, match=r"study.db: expected a file in which Optuna can keep its trials.*not a database"):
+        study_storage(tmp_path / "study.db")
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        study_storage(tmp_path / "file" / "study.db")

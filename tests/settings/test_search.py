@@ -1,0 +1,82 @@
+from typing import Any
+
+import pytest
+
+from dfkd.settings.search import (
+    OBJECTIVES,
+    CategoricalChoices,
+    EarlyStoppingSettings,
+    IntegerRange,
+    LogUniformRange,
+    ObjectiveSettings,
+    SearchSettings,
+    UniformRange,
+)
+
+RANGE = {"distillation.learning_rate": UniformRange(low=0.1, high=0.2)}
+
+
+@pytest.mark.parametrize("kind", [UniformRange, LogUniformRange, IntegerRange])
+def test_a_range_whose_ends_are_exchanged_is_an_error(kind: type) -> None:
+    with pytest.raises(ValueError, match="low: 3 lies above high: 2"):
+        kind(low=3, high=2)
+    assert kind(low=2, high=2).low == 2
+
+
+@pytest.mark.parametrize("low", [0.0, -1.0])
+def test_a_logarithmic_range_begins_above_zero(low: float) -> None:
+    with pytest.raises(ValueError, match="low: a logarithmic range must begin above 0"):
+        LogUniformRange(low=low, high=1.0)
+
+
+def test_choices_are_some_and_different() -> None:
+    with pytest.raises(ValueError, match="choices: expected at least one"):
+        CategoricalChoices(choices=())
+    with pytest.raises(ValueError, match="choices: 'a' stands twice"):
+        CategoricalChoices(choices=("a", "b", "a"))
+    assert CategoricalChoices(choices=(1, 1.0, True, "1", None)).choices[2] is True
+
+
+@pytest.mark.parametrize("metric", OBJECTIVES)
+def test_the_metric_implies_the_direction(metric: Any) -> None:
+    objective = ObjectiveSettings(metric=metric)
+    assert objective.goal == ("minimize" if metric == "kl" else "maximize")
+    assert ObjectiveSettings(metric=metric, direction=objective.goal).goal == objective.goal
+    wrong: Any = "maximize" if metric == "kl" else "minimize"
+    with pytest.raises(ValueError, match=f"direction: '{metric}' is better the .* expected '{objective.goal}'"):
+        ObjectiveSettings(metric=metric, direction=wrong)
+
+
+@pytest.mark.parametrize(
+    ("metric", "needs"),
+    [("agreement", "no real"), ("kl", "no real"), ("agreement_real", "unlabelled"), ("val_accuracy", "labelled")],
+)
+def test_an_objective_says_what_data_it_needs(metric: Any, needs: str) -> None:
+    assert ObjectiveSettings(metric=metric).needs.startswith(needs)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a:b", "a b", "..", "@x", "-x", "é"])
+def test_a_name_that_the_registry_refuses_is_an_error(name: str) -> None:
+    with pytest.raises(ValueError, match="name: expected only letters"):
+        SearchSettings(name=name, experiment={}, parameters=dict(RANGE), trials=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"trials": 0}, "trials: expected a number of at least 1"),
+        ({"parameters": {}}, "parameters: expected at least one range"),
+        ({"concurrency": 0}, "concurrency: expected"),
+        ({"tie_margin": -0.1}, "tie_margin: expected"),
+    ],
+)
+def test_numbers_of_a_search_lie_in_their_ranges(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SearchSettings(
+            **{"name": "digits_2.student-a", "experiment": {}, "parameters": dict(RANGE), "trials": 1} | changes
+        )
+
+
+def test_halving_keeps_fewer_trials_than_it_had() -> None:
+    with pytest.raises(ValueError, match="reduction_factor"):
+        EarlyStoppingSettings(reduction_factor=1)

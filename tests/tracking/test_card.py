@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from dfkd.tracking.card import StudentCard
+
+
+@pytest.fixture
+def card() -> StudentCard:
+    return StudentCard(
+        method="CAE-DFKD (our reading)",
+        teacher_name="digits_teacher",
+        teacher_hash="abc123",
+        teacher_shifted=False,
+        teacher_parameters=100_000,
+        student_parameters=12_500,
+        settings={"seed": 3, "synthesis": {"method": "cae", "weights": {"one_hot": 0.5}}},
+        scores={"test/accuracy": 0.97},
+        selection_data="the synthetic probe set; no real image",
+        objective="agreement",
+        objective_value=0.875,
+        direction="maximize",
+        probe_hash="f00",
+        seed=3,
+        commit="deadbeef",
+        versions={"torch": "2.14.1"},
+    )
+
+
+def test_a_card_says_all_that_a_user_must_know(card: StudentCard) -> None:
+    text = card.to_markdown()
+    for fact in (
+        "CAE-DFKD (our reading)", "abc123", "12.5% of the teacher's", "agreement = 0.875", "no real image", "f00",
+        "deadbeef", "torch 2.14.1", "| test/accuracy | 0.9700 |", '"one_hot": 0.5', "seed 3",
+    ):  # fmt: skip
+        assert fact in text
+
+
+def test_a_card_never_promises_privacy(card: StudentCard) -> None:
+    assert "## No privacy guarantee" in card.to_markdown()
+    assert "## No privacy guarantee" in card.summary()
+
+
+def test_only_a_shifted_teacher_is_called_so(card: StudentCard) -> None:
+    import dataclasses
+
+    assert "shifted" not in card.to_markdown()
+    assert "shifted teacher" in dataclasses.replace(card, teacher_shifted=True).to_markdown()

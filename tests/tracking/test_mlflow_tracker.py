@@ -1,0 +1,185 @@
+"""Against the real SQLite store."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dfkd.tracking.mlflow_tracker import MlflowTracking
+
+
+def _runs(client: Any, uri: str, search_id: str) -> dict[str, Any]:
+    every = client(uri)
+    ids = [experiment.experiment_id for experiment in every.search_experiments()]
+    found = every.search_runs(ids, f"tags.\"dfkd.search_id\" = '{search_id}'")
+    return {run.info.run_name: run for run in found}
+
+
+def test_a_search_with_its_trials_arrives_complete(home: Path, uri: str, client: Any, png: bytes) -> None:
+    tracking = MlflowTracking(uri, home, "complete")
+    parent = tracking.open_parent("digits", "the search", {"dfkd.commit": "abc"})
+    parent.set_description("# What this is")
+    parent.log_artifact("tables/trials.parquet", b"PAR1")
+    child = tracking.open_child("trial-0", "trial 0", {"dfkd.default": "true"})
+    child.log_params({"learning_rate": 0.1, "name": "x" * 7000, "layers": (1, 2), **{f"p{i}": i for i in range(150)}})
+    for step in range(3):
+        child.log_metrics({"loss": 1.0 / (step + 1), "nan": math.nan}, step=step)
+    child.log_image("synthetic/student", png, step=2)
+    child.close("FINISHED")
+    url = tracking.run_url("trial-0")
+    parent.close("FINISHED")
+    assert tracking.close() is None
+
+    runs = _runs(client, uri, "complete")
+    assert {name: run.info.status for name, run in runs.items()} == {"the search": "FINISHED", "trial 0": "FINISHED"}
+    run = runs["trial 0"]
+    assert run.data.tags["mlflow.parentRunId"] == runs["the search"].info.run_id
+    assert runs["the search"].data.tags["mlflow.note.content"] == "# What this is"
+    assert run.data.params["layers"] == "(1, 2)" and run.data.params["p149"] == "149"
+    history = client(uri).get_metric_history(run.info.run_id, "loss")
+    assert [(point.step, point.value) for point in history] == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
+    assert math.isnan(run.data.metrics["nan"])
+    assert url == f"http://127.0.0.1:5000/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    table = client(uri).list_artifacts(runs["the search"].info.run_id, "tables")
+    assert [file.path for file in table] == ["tables/trials.parquet"]
+    assert (home / "artifacts").is_dir()
+    assert not list((tracking.journal_folder / "payloads").iterdir())
+
+
+def test_images_have_the_names_that_mlflow_itself_gives(
+    home: Path, uri: str, client: Any, png: bytes, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    tracking = MlflowTracking(uri, home, "images")
+    tracker = tracking.open_parent("digits", "images", {})
+    tracker.log_image("grid/of", png, step=4)
+    assert tracking.close() is None
+    run_id = _runs(client, uri, "images")["images"].info.run_id
+    ours = sorted(Path(file.path).name for file in client(uri).list_artifacts(run_id, "images"))
+    other = client(uri).create_run("0").info.run_id
+    client(uri).log_image(other, Image.new("L", (4, 4)), key="grid/of", step=4, timestamp=7, synchronous=True)
+    theirs = sorted(Path(file.path).name for file in client(uri).list_artifacts(other, "images"))
+    client(uri).set_terminated(other)
+
+    def shape(name: str) -> list[str]:
+        fields = name.split("+")
+        return [*fields[:4], *fields[6:], Path(name).suffix]
+
+    assert [shape(name) for name in ours] == [shape(name) for name in theirs]
+    assert client(uri).get_run(run_id).data.tags["mlflow.loggedImages"] == "True"
+
+
+def test_a_search_that_goes_on_finds_its_runs_and_doubles_nothing(
+    home: Path, uri: str, client: Any, png: bytes
+) -> None:
+    for attempt in range(2):
+        tracking = MlflowTracking(uri, home, "resumed")
+        parent = tracking.open_parent("digits", "resumed search", {"attempt": str(attempt)})
+        child = tracking.open_child("trial-0", "resumed trial", {})
+        child.log_params({"seed": 3})
+        for step in range(attempt + 2):  # the second attempt repeats both epochs of the first
+            child.log_metrics({"loss": float(step), "nan": math.nan}, step=step)
+            child.log_image("grid", png, step=step)
+        if attempt:
+            child.close("FINISHED")
+            parent.close("FINISHED")
+        assert tracking.close(unfinished="FAILED") is None
+    runs = _runs(client, uri, "resumed")
+    assert len(runs) == 2
+    run = runs["resumed trial"]
+    assert run.info.status == "FINISHED" and runs["resumed search"].data.tags["attempt"] == "1"
+    for key in ("loss", "nan"):
+        assert [point.step for point in client(uri).get_metric_history(run.info.run_id, key)] == [0, 1, 2]
+    assert len(client(uri).list_artifacts(run.info.run_id, "images")) == 2 * 3
+
+
+def test_close_ends_every_run_that_is_open_with_the_status_it_is_told(home: Path, uri: str, client: Any) -> None:
+    tracking = MlflowTracking(uri, home, "left-open")
+    tracking.open_parent("digits", "left", {})
+    tracking.open_child("a", "left a", {})
+    tracking.open_child("b", "left b", {}).close("FINISHED")
+    assert tracking.close(unfinished="FAILED") is None
+    statuses = {name: run.info.status for name, run in _runs(client, uri, "left-open").items()}
+    assert statuses == {"left": "FAILED", "left a": "FAILED", "left b": "FINISHED"}
+
+
+@pytest.mark.parametrize(("error", "status"), [(RuntimeError, "FAILED"), (KeyboardInterrupt, "KILLED")])
+def test_leaving_by_an_error_fails_the_runs_and_by_an_interrupt_kills_them(
+    error: type[BaseException], status: str, home: Path, uri: str, client: Any
+) -> None:
+    search_id = f"left-by-{error.__name__}"
+    with pytest.raises(error), MlflowTracking(uri, home, search_id) as tracking:
+        tracking.open_parent("digits", "left", {})
+        raise error
+    assert _runs(client, uri, search_id)["left"].info.status == status
+
+
+def test_a_run_left_running_by_a_process_that_died_is_ended_by_the_next(home: Path, uri: str, client: Any) -> None:
+    code = f"""
+import os
+from pathlib import Path
+from dfkd.tracking.mlflow_tracker import MlflowTracking
+tracking = MlflowTracking({uri!r}, Path({str(home)!r}), "died")
+tracking.open_parent("digits", "parent", {{}})
+child = tracking.open_child("a", "child", {{}})
+tracking.flush()
+child.log_metrics({{"loss": 1.0}}, step=0)
+os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+    assert {run.info.status for run in _runs(client, uri, "died").values()} == {"RUNNING"}
+    tracking = MlflowTracking(uri, home, "died")
+    tracking.open_parent("digits", "parent", {}).close("FINISHED")
+    assert tracking.close() is None
+    runs = _runs(client, uri, "died")
+    assert {name: run.info.status for name, run in runs.items()} == {"parent": "FINISHED", "child": "KILLED"}
+    assert runs["child"].data.metrics == {"loss": 1.0}
+
+
+def test_what_mlflow_refuses_is_kept_and_named_and_blocks_nothing(
+    home: Path, uri: str, client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracking = MlflowTracking(uri, home, "refused")
+    tracker = tracking.open_parent("digits", "refused", {})
+    tracker.log_params({"a": 1})
+    tracker.log_params({"a": 2})
+    tracker.log_metrics({"bad * name": 1.0}, step=0)
+    tracker.log_metrics({"good": 1.0}, step=0)
+    message = tracking.close()
+    assert message is not None and "refused.jsonl" in message
+    refused = (tracking.journal_folder / "refused.jsonl").read_text()
+    assert refused.count("\n") == 2 and "bad * name" in refused
+    assert len([record for record in caplog.records if "refuses" in record.message]) == 1
+    run = _runs(client, uri, "refused")["refused"]
+    assert (run.data.params, run.data.metrics, run.info.status) == ({"a": "1"}, {"good": 1.0}, "KILLED")
+
+
+def test_an_experiment_that_was_deleted_stops_the_start_with_the_command_that_restores_it(
+    home: Path, uri: str, client: Any
+) -> None:
+    client(uri).delete_experiment(client(uri).create_experiment("gone"))
+    tracking = MlflowTracking(uri, home, "deleted-experiment")
+    with pytest.raises(ValueError, match="mlflow experiments restore"):
+        tracking.open_parent("gone", "parent", {})
+    tracking.close()
+
+
+@pytest.mark.parametrize("search_id", ["", "a/b", "a'b"])
+def test_a_search_id_that_is_no_folder_name_is_refused(search_id: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="search_id: expected"):
+        MlflowTracking("sqlite:////x.db", tmp_path, search_id)
+
+
+def test_an_artifact_must_stay_within_its_run(home: Path, uri: str) -> None:
+    tracking = MlflowTracking(uri, home, "artifact-names")
+    tracker = tracking.open_parent("digits", "names", {})
+    for name in ("/etc/passwd", "../x", ""):
+        with pytest.raises(ValueError, match="log_artifact: expected"):
+            tracker.log_artifact(name, b"")
+    tracking.close()

@@ -58,6 +58,11 @@ class Domain:
 
     def normalise(self, images: Tensor) -> Tensor:
         """Map images [B, C, H, W] in [0, 1] to what teacher and student take."""
-        mean = torch.tensor(self.mean, device=images.device, dtype=images.dtype).view(-1, 1, 1)
-        std = torch.tensor(self.std, device=images.device, dtype=images.dtype).view(-1, 1, 1)
-        return (images - mean) / std
+        return normalise(images, self.mean, self.std)
+
+
+def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Return ``(images - mean) / std``, channel by channel, for images [B, C, H, W] in [0, 1]."""
+    shift = torch.tensor(mean, device=images.device, dtype=images.dtype).view(-1, 1, 1)
+    scale = torch.tensor(std, device=images.device, dtype=images.dtype).view(-1, 1, 1)
+    return (images - shift) / scale

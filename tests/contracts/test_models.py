@@ -66,5 +66,7 @@ def test_any_image_size_is_taken(name, side):
 
 
 def test_a_misspelt_name_is_answered_with_the_one_that_was_meant():
-    with pytest.raises(ValueError, match=r"architecture: 'resnet21' is unknown. Did you mean 'resnet20'\? Valid: lenet5"):
-        build_model("resnet21", num_classes=2, in_channels=3)
+    with pytest.raises(
+        ValueError, match=r"architecture: 'resnet-20' is unknown. Did you mean 'resnet20'\? Valid: lenet5"
+    ):
+        build_model("resnet-20", num_classes=2, in_channels=3)

@@ -26,5 +26,7 @@ def test_images_of_28_pixels_are_padded_with_their_border():
 def test_other_sizes_are_refused_with_the_way_out():
     model = build_model("lenet5", num_classes=10, in_channels=3)
 
-    with pytest.raises(ValueError, match=r"expected images of 32x32 or 28x28 pixels, got 16x20. Set dataset.image_size"):
+    with pytest.raises(
+        ValueError, match=r"expected images of 32x32 or 28x28 pixels, got 16x20. Set dataset.image_size"
+    ):
         model(torch.zeros(1, 3, 16, 20))

@@ -5,7 +5,7 @@ from dfkd.models import build_model
 
 
 # By hand, a convolution with bias and its BatchNorm have in*out*9 + 3*out: 1,920 + 74,112 + 295,680 + 590,592
-# + 1,181,696 + 3 * 2,360,832, then linear 512*10 + 10: the figure of the public CIFAR code.
+# + 1,181,184 + 3 * 2,360,832, then linear 512*10 + 10: the figure of the public CIFAR code.
 def test_number_of_parameters_is_that_of_the_reference_code():
     model = build_model("vgg11", num_classes=10, in_channels=3)
 

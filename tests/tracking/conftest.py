@@ -65,11 +65,18 @@ class Server:
             self._process = None
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("server"))
     yield server
     server.kill()
+
+
+@pytest.fixture
+def running(server: Server) -> Server:
+    """The server, running when the test begins."""
+    server.start()
+    return server
 
 
 @pytest.fixture(scope="session")
@@ -106,7 +113,7 @@ def client() -> Any:
     return import_mlflow().MlflowClient
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def png() -> bytes:
     from PIL import Image
 

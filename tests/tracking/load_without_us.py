@@ -19,6 +19,8 @@ FORBIDDEN = (
 class ThinEnvironment(importlib.abc.MetaPathFinder):
     """Finds what the path has, but for the packages that would not be there."""
 
+    find_distributions = PathFinder.find_distributions
+
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
         return None if name.partition(".")[0] in FORBIDDEN else PathFinder.find_spec(name, path, target)

@@ -92,7 +92,7 @@ def test_a_file_that_is_no_database_is_an_error_at_once_and_left_alone(tmp_path:
 def test_addresses_for_people_hide_passwords_and_say_how_to_look() -> None:
     assert without_credentials("http://me:pw@host:5000/a") == "http://***@host:5000/a"
     assert ui_command("http://host:5000") is None
-    assert ui_address("http://host:5000") == "http://host:5000"
+    assert ui_address("http://me:pw@host:5000") == "http://host:5000"
     assert ui_command("sqlite:////h/mlflow.db") == "mlflow ui --backend-store-uri 'sqlite:////h/mlflow.db' --port 5000"
     assert ui_address("sqlite:////h/mlflow.db") == "http://127.0.0.1:5000"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from dfkd.tracking import delivery
 from dfkd.tracking.mlflow_tracker import MlflowTracking
 
 
@@ -124,6 +126,7 @@ def test_a_run_left_running_by_a_process_that_died_is_ended_by_the_next(home: Pa
     code = f"""
 import os
 from pathlib import Path
+from dfkd.tracking import delivery
 from dfkd.tracking.mlflow_tracker import MlflowTracking
 tracking = MlflowTracking({uri!r}, Path({str(home)!r}), "died")
 tracking.open_parent("digits", "parent", {{}})
@@ -158,6 +161,42 @@ def test_what_mlflow_refuses_is_kept_and_named_and_blocks_nothing(
     assert len([record for record in caplog.records if "refuses" in record.message]) == 1
     run = _runs(client, uri, "refused")["refused"]
     assert (run.data.params, run.data.metrics, run.info.status) == ({"a": "1"}, {"good": 1.0}, "KILLED")
+
+
+def test_an_event_that_fails_for_reasons_of_its_own_does_not_block_the_others(
+    home: Path, uri: str, client: Any, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "RETRY_SECONDS", (0.01, 0.01))
+    tracking = MlflowTracking(uri, home, "broken-image")
+    tracker = tracking.open_parent("digits", "broken image", {})
+    tracker.log_image("grid", png[: len(png) // 2], step=0)  # no thumbnail can be made of it
+    tracker.log_metrics({"loss": 1.0}, step=0)
+    message = tracking.close()
+    assert message is not None and "refused.jsonl" in message
+    assert _runs(client, uri, "broken-image")["broken image"].data.metrics == {"loss": 1.0}
+    assert len(list((tracking.journal_folder / "payloads").iterdir())) == 1  # the picture is kept
+
+
+def test_a_search_that_goes_on_at_another_address_has_its_runs_there(
+    home: Path, uri: str, client: Any, tmp_path: Path
+) -> None:
+    shutil.copy(home / "mlflow.db", tmp_path / "other.db")
+    other = f"sqlite:///{tmp_path}/other.db"
+    for step, address in enumerate((uri, other)):
+        tracking = MlflowTracking(address, home, "moved")
+        tracker = tracking.open_parent("digits", "moved", {})
+        tracker.log_metrics({"loss": 1.0}, step=step)
+        assert tracking.close() is None
+    for step, address in enumerate((uri, other)):
+        run = _runs(client, address, "moved")["moved"]
+        assert [point.step for point in client(address).get_metric_history(run.info.run_id, "loss")] == [step]
+
+
+def test_a_picture_that_is_no_png_is_an_error_at_once(home: Path, uri: str) -> None:
+    with MlflowTracking(uri, home, "no-png") as tracking:
+        tracker = tracking.open_parent("digits", "no png", {})
+        with pytest.raises(ValueError, match="expected the bytes of a PNG file"):
+            tracker.log_image("grid", b"GIF89a", step=0)
 
 
 def test_an_experiment_that_was_deleted_stops_the_start_with_the_command_that_restores_it(

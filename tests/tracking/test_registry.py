@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -137,13 +138,19 @@ def test_a_student_that_does_not_compare_is_not_promoted(
 
 
 def test_with_manual_promotion_only_the_command_moves_the_champion(
-    register: Register, uri: str, home: Path, client: Any
-) -> None:
+    register: Register, uri: str, home: Path, client: Any, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     assert not register("by-hand", promotion="manual").promoted
     assert client(uri).get_registered_model("by-hand").aliases.keys() == {"candidate"}
-    command = [sys.executable, str(PROMOTE), "by-hand", "--home", str(home), "--version"]
-    done = subprocess.run([*command, "1"], capture_output=True, text=True, check=True)
-    assert done.stdout == "by-hand: champion is now version 1 (before: none).\n"
+    for version, code in (("7", 1), ("1", 0)):
+        monkeypatch.setattr(sys, "argv", [str(PROMOTE), "by-hand", "--version", version, "--home", str(home)])
+        with pytest.raises(SystemExit) as left:
+            runpy.run_path(str(PROMOTE), run_name="__main__")
+        assert left.value.code == code
+    printed = capsys.readouterr()
+    assert printed.out == "by-hand: champion is now version 1 (before: none).\n"
+    assert "no such version" in printed.err
     assert _champion(client, uri, "by-hand") == 1
 
 
@@ -195,6 +202,25 @@ def test_a_teacher_is_found_again_by_its_training_key_only(uri: str, run_id: str
     assert find_teacher(uri, "key-2") == second.uri == "models:/digits-teacher/2"
     state, _ = load_registered("models:/digits-teacher@champion", tracking_uri=uri)
     assert torch.equal(state["4.weight"], _network(seed=2).state_dict()["4.weight"])
+
+
+def test_a_server_takes_a_student_and_gives_it_back(running: Any, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow.pytorch
+
+    network = _network(seed=4)
+    run_id = client(running.uri).create_run("0").info.run_id
+    card = dataclasses.replace(CARD, probe_hash="")
+    registered = register_student(
+        running.uri, "served", model=network, description=DESCRIPTION, card=card, run_id=run_id
+    )
+    assert registered.promoted
+    state, metadata = load_registered("models:/served@champion", tracking_uri=running.uri)
+    assert metadata["architecture"] == "tiny"
+    assert torch.equal(state["4.weight"], network.state_dict()["4.weight"])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", running.uri)
+    images = torch.rand(3, 1, 6, 6)
+    loaded = mlflow.pytorch.load_model("models:/served@champion")
+    torch.testing.assert_close(loaded(images), network((images - 0.5) / 0.25), atol=1e-5, rtol=0)
 
 
 def test_a_version_whose_files_were_deleted_says_so(register: Register, uri: str, client: Any) -> None:

@@ -48,7 +48,9 @@ class CheckpointStore:
                 self._fs.delete_dir(self._folder(old))
 
     def newest(self, *, rank: int, world_size: int) -> dict[str, Any] | None:
-        """Return one worker's part of the newest sound checkpoint, or None; a damaged one is passed over with a warning.
+        """Return one worker's part of the newest sound checkpoint, or None.
+
+        A damaged checkpoint is passed over with a warning.
 
         Raises:
             ValueError: if the checkpoint is of another number of workers.
@@ -57,7 +59,7 @@ class CheckpointStore:
             digests = json.loads(self._read_file(f"{self._folder(epoch)}/{COMMIT_FILE}"))["sha256"]
             if len(digests) != world_size:
                 raise ValueError(
-                    f"{self._folder(epoch)}: the checkpoint is of {len(digests)} workers and this run has {world_size}. "
+                    f"{self._folder(epoch)}: the checkpoint is of {len(digests)} workers, this run has {world_size}. "
                     "Resume with the same number, or start under another name."
                 )
             content = self._read_file(f"{self._folder(epoch)}/rank-{rank}.pt")

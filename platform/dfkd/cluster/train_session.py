@@ -69,7 +69,7 @@ class GatherWorkers:
 
     def __call__(self, tensor: Tensor) -> Tensor:
         """Return [workers * B, ...] from [B, ...] of each."""
-        gathered: Tensor = _AllGather.apply(tensor, self.rank, self.world_size)  # type: ignore[no-untyped-call]
+        gathered: Tensor = _AllGather.apply(tensor, self.rank, self.world_size)
         return gathered
 
 
@@ -84,7 +84,7 @@ class _AllGather(torch.autograd.Function):
         return torch.cat(parts)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         total = gradient.clone()
         dist.all_reduce(total)
         return total[ctx.rank * ctx.batch : (ctx.rank + 1) * ctx.batch], None, None

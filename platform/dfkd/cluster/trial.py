@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ray import train, tune
+from ray.util.queue import Empty, Queue
 
 from dfkd.assembly import Materials, choose_device
 from dfkd.cluster.checkpoints import CheckpointStore
@@ -88,6 +90,46 @@ def run_data_parallel(
             logging_config=train.LoggingConfig(log_level="WARNING"),
         ),
     ).fit()
+
+
+def run_data_parallel_here(
+    settings: ExperimentSettings,
+    materials: Materials,
+    uri: str,
+    *,
+    image_every: int,
+    on_report: Callable[[Report], None],
+) -> None:
+    """As ``run_data_parallel``, without Ray Tune around it: reports come to a function of this process."""
+    queue = Queue()
+    ended = threading.Event()
+
+    def listen() -> None:
+        while not (ended.is_set() and queue.empty()):
+            try:
+                on_report(queue.get(timeout=0.5))
+            except Empty:
+                continue
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        run_data_parallel(settings, materials, uri, image_every=image_every, callbacks=[_QueueReports(queue)])
+    finally:
+        ended.set()
+        listener.join()
+        queue.shutdown()
+
+
+class _QueueReports(train.UserCallback):  # type: ignore[misc]
+    """Passes rank 0's reports on from Ray Train's controller, which runs in a process of its own."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    def after_report(self, run_context: Any, metrics: list[Report], checkpoint: Any) -> None:
+        """Called with the reports of all workers."""
+        self._queue.put(metrics[0])
 
 
 def _train_loop(config: dict[str, Any]) -> None:

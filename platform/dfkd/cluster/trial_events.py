@@ -26,11 +26,15 @@ class TrialListener(Protocol):
         ...
 
 
-class TrialEvents(tune.Callback):
+class TrialEvents(tune.Callback):  # type: ignore[misc]
     """Passes Ray Tune's callbacks on."""
 
     def __init__(self, listener: TrialListener) -> None:
         self._listener = listener
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep nothing: Ray Tune pickles callbacks for its own restore, which is not how a search goes on here."""
+        return {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Called when a trial starts."""

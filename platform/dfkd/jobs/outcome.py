@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dfkd.assembly import build_student
 from dfkd.cluster.trial import TrialPlan, last_state
-from dfkd.data.image_set import ImageSet
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.floor import FloorRun
 from dfkd.jobs.probe_cache import probe_hash
 from dfkd.jobs.story import description, search_artifacts
+from dfkd.jobs.students import count_parameters, judge, load_student
 from dfkd.jobs.teacher import description_of
 from dfkd.jobs.trial_records import TrialRecord
 from dfkd.search.selection import TieMargin, TrialScore, choose, estimate_tie_margin
 from dfkd.search.trust import TrustReport, trust_report
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import to_dict
-from dfkd.tasks import TaskInput, evaluate
 from dfkd.tracking.card import StudentCard
 from dfkd.tracking.protocol import Tracker
 from dfkd.tracking.registry import RegisteredModel, register_student
@@ -49,6 +47,7 @@ class Outcome:
     trust: TrustReport
     registered: RegisteredModel
     check: TrialRecord | None
+    default_validation: float | None
 
     @property
     def model_uri(self) -> str:
@@ -75,16 +74,16 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None, *, plan:
     record = next(record for record in records if record.key == chosen.key)
     settings = plan.resolve(record.params)
     state = last_state(plan.trial_uri(settings), world_size=plan.workers)
-    student = load_student(settings, running, state)
+    student = load_student(settings, materials.teacher, state)
     console.say(f"chosen: trial {record.number + 1}; judging it on the test split, once")
     default = next((r for r in records if r.is_default and r.status == "complete"), None)
-    outcome_scores = judge(student, settings, running)
+    outcome_scores = judge(student, materials.teacher, running.data.test, settings.tasks)
     default_scores = outcome_scores if default is record else judge_record(default, plan, running)
     floor_scores: Mapping[str, float] = {}
     if floor is not None:
         floor_student = build_student(settings, materials.teacher)
         floor_student.load_state_dict(floor.student_state())
-        floor_scores = judge(floor_student, settings, running)
+        floor_scores = judge(floor_student, materials.teacher, running.data.test, settings.tasks)
     card = make_card(running, settings, record, student, outcome_scores)
     registered = register_student(
         running.tracking_uri,
@@ -106,6 +105,7 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None, *, plan:
         trust=trust_report(scores, chosen, goal, objective_name=space.settings.objective.metric),
         registered=registered,
         check=next((r for r in running.records.all() if r.workers != plan.workers), None),
+        default_validation=default.metrics.get("val/accuracy/top1") if default else None,
     )
     parent.log_metrics({f"test/{name}": value for name, value in outcome_scores.items()}, step=0)
     parent.log_metrics({f"floor/{name}": value for name, value in floor_scores.items()}, step=0)
@@ -140,46 +140,14 @@ def trial_score(record: TrialRecord, objective: str, num_classes: int) -> TrialS
     )
 
 
-def load_student(settings: ExperimentSettings, running: Running, state: Mapping[str, Any]) -> nn.Module:
-    """Return a trial's student, on the CPU and in evaluation mode, from its last checkpoint."""
-    student = build_student(settings, running.materials.teacher)
-    prefix = "student."
-    weights: dict[str, Tensor] = {
-        name.removeprefix(prefix): value for name, value in state["run"]["network"].items() if name.startswith(prefix)
-    }
-    student.load_state_dict(weights)
-    return student.eval()
-
-
-def judge(student: nn.Module, settings: ExperimentSettings, running: Running) -> dict[str, float]:
-    """Score a student on the test split; nothing where there is none."""
-    return judge_on(running.data.test, student, settings, running)
-
-
-def judge_on(
-    images: ImageSet | None, student: nn.Module, settings: ExperimentSettings, running: Running
-) -> dict[str, float]:
-    """Score a student on real images."""
-    if images is None:
-        return {}
-    teacher = running.materials.teacher
-    task_input = TaskInput(
-        student=student.eval(),
-        teacher=teacher.model,
-        images=images,
-        normalise=teacher.normalise,
-        device=torch.device("cpu"),
-    )
-    return evaluate(settings.tasks, task_input)
-
-
 def judge_record(record: TrialRecord | None, plan: TrialPlan, running: Running) -> dict[str, float]:
     """Score the student of another trial, for comparison."""
     if record is None:
         return {}
     settings = plan.resolve(record.params)
     state = last_state(plan.trial_uri(settings), world_size=plan.workers)
-    return judge(load_student(settings, running, state), settings, running)
+    teacher = running.materials.teacher
+    return judge(load_student(settings, teacher, state), teacher, running.data.test, settings.tasks)
 
 
 def make_card(
@@ -206,8 +174,3 @@ def make_card(
         commit=commit(),
         versions=versions(),
     )
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Return the number of weights of a network."""
-    return sum(parameter.numel() for parameter in model.parameters())

@@ -23,6 +23,7 @@ from dfkd.jobs.ray_cluster import connected
 from dfkd.jobs.search_folder import SearchFolder, open_search_folder
 from dfkd.jobs.search_listener import SearchListener, flatten
 from dfkd.jobs.search_options import SearchOptions
+from dfkd.jobs.story import last_screen
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.jobs.trial_records import TrialRecords
 from dfkd.search.optuna_space import distributions, make_sampler, open_study, stale_params, study_storage
@@ -121,7 +122,9 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
         search_trials(running)
         outcome = conclude(running, parent, floor, plan=plan_of(running, workers=search_workers(space)))
         parent.close("FINISHED")
+        run_url = tracking.run_url()
     folder.note(state="finished", student=outcome.model_uri)
+    console.show(last_screen(outcome, tracking_uri=tracking_uri, run_url=run_url, seconds=console.seconds))
     return outcome
 
 

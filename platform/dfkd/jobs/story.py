@@ -74,10 +74,17 @@ def trial_table(records: list[TrialRecord], objective: str) -> str:
     for record in records:
         value = record.metrics.get(objective)
         validation = record.metrics.get("val/accuracy/top1")
-        lines.append(
-            f"| {record.number + 1} | {_settings_in_words(record)} | {record.workers} | {record.error or record.status} | "
-            f"{'-' if value is None else f'{value:.4f}'} | {percent(validation)} | {record.seconds:.0f} |"
+        shown = "-" if value is None else f"{value:.4f}"
+        cells = (
+            record.number + 1,
+            _settings_in_words(record),
+            record.workers,
+            record.error or record.status,
+            shown,
+            percent(validation),
+            f"{record.seconds:.0f}",
         )
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 
 
@@ -167,26 +174,27 @@ def confusion_plot(running: Running, student: nn.Module) -> dict[str, bytes]:
 def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: float) -> str:
     """Return what a person wants to know when the command is done."""
     scores: Mapping[str, float] = outcome.scores
-    ratio = outcome.teacher_parameters / outcome.student_parameters
-    lines = [
-        "",
-        "=" * 78,
-        f"  teacher          {percent(scores.get('accuracy/teacher_top1')):>8}   test accuracy, {outcome.teacher_parameters:,} parameters",
-        f"  student          {percent(scores.get('accuracy/top1')):>8}   test accuracy, {outcome.student_parameters:,} parameters ({ratio:.1f} times smaller)",
-        f"  student/teacher  {percent(scores.get('accuracy/ratio')):>8}   of the teacher's accuracy",
-        f"  agreement        {percent(scores.get('agreement/top1')):>8}   same decision as the teacher on the test images",
-        f"  noise floor      {percent(outcome.floor_scores.get('accuracy/top1')):>8}   KD on random noise, same student steps",
+    sizes = f"{outcome.student_parameters:,} parameters"
+    smaller = f"{outcome.teacher_parameters / outcome.student_parameters:.1f} times smaller"
+    rows = [
+        ("teacher", "accuracy/teacher_top1", f"test accuracy, {outcome.teacher_parameters:,} parameters"),
+        ("student", "accuracy/top1", f"test accuracy, {sizes} ({smaller})"),
+        ("student/teacher", "accuracy/ratio", "of the teacher's accuracy"),
+        ("agreement", "agreement/top1", "same decision as the teacher on the test images"),
     ]
+    lines = ["", "=" * 78, *(f"  {name:<16} {percent(scores.get(key)):>8}   {words}" for name, key, words in rows)]
+    floor = percent(outcome.floor_scores.get("accuracy/top1"))
+    lines.append(f"  {'noise floor':<16} {floor:>8}   KD on random noise, same student steps")
     for name in ("balanced_accuracy", "auroc", "sensitivity", "specificity"):
         if f"binary/{name}" in scores:
             teacher = scores.get(f"binary/teacher_{name}")
             lines.append(f"  {name:<16} {scores[f'binary/{name}']:>8.3f}   teacher {teacher:.3f}")
     lines += [f"  best settings    {_settings_in_words(outcome.record)}"]
     if outcome.check is not None and outcome.check.status == "complete":
-        two, key = outcome.check.metrics, "val/accuracy/top1"
-        lines.append(
-            f"  two workers      {percent(two.get(key))} validation accuracy with the default settings, {outcome.check.seconds:.0f} s"
-        )
+        two = percent(outcome.check.metrics.get("val/accuracy/top1"))
+        one = percent(outcome.default_validation)
+        words = f"validation accuracy with the default settings (one worker: {one}), {outcome.check.seconds:.0f} s"
+        lines.append(f"  {'two workers':<16} {two:>8}   {words}")
     lines += [
         f"  registered       {outcome.model_uri}"
         + (" (champion)" if outcome.registered.promoted else f": {outcome.registered.reason}"),

@@ -22,19 +22,19 @@ from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import settings_key, to_dict
 from dfkd.supervised import train_teacher
 from dfkd.tasks.protocol import predict_logits
-from dfkd.teachers import Teacher, build_network, describe_teacher, load_teacher
+from dfkd.teachers import Teacher, build_network, load_teacher
 from dfkd.tracking.mlflow_tracker import MlflowTracking
 from dfkd.tracking.model_package import ModelDescription
 from dfkd.tracking.protocol import Tracker
 from dfkd.tracking.registry import RegisteredModel, register_teacher
-from dfkd.tracking.registry_reading import find_teacher, load_registered
+from dfkd.tracking.registry_reading import find_teacher, load_foreign, load_registered
 
 SECONDS_BETWEEN_LINES = 10.0
 
 
 def obtain_teacher(
     settings: ExperimentSettings,
-    data: RealData | None,
+    data: RealData,
     *,
     name: str,
     home: Path,
@@ -61,9 +61,10 @@ def obtain_teacher(
     """
     load = partial(
         load_teacher,
-        image_shape=data.image_shape if data else None,
-        class_names=data.class_names if data else None,
+        image_shape=data.image_shape,
+        class_names=data.class_names,
         registry=partial(load_registered, tracking_uri=tracking_uri),
+        unpickle=partial(load_foreign, tracking_uri=tracking_uri, trust_pickle=settings.teacher.trust_pickle),
     )
     if settings.teacher.weights is not None:
         teacher = load(settings.teacher)
@@ -73,7 +74,7 @@ def obtain_teacher(
     if not retrain and (uri := find_teacher(tracking_uri, key)) is not None:
         console.say(f"teacher: {uri}, trained before with these settings (--retrain-teacher trains it anew)")
         return load(dataclasses.replace(settings.teacher, weights=uri))
-    if data is None or data.train is None:
+    if data.train is None:
         raise ValueError("teacher: it is to be trained, and there are no training images. Give teacher.weights.")
     with MlflowTracking(tracking_uri, home, f"teacher-{key}") as tracking:
         run = tracking.open_parent(name, f"teacher {settings.teacher.architecture}", {"dfkd.kind": "teacher"})
@@ -133,7 +134,7 @@ def _train(
         training,
         mean=mean,
         std=std,
-        crop_padding=settings.dataset.crop_padding,
+        crop_padding=settings.dataset.crop_padding if training.crop_padding is None else training.crop_padding,
         horizontal_flip=settings.dataset.horizontal_flip,
         device=choose_device(settings),
         start=start,
@@ -148,8 +149,8 @@ def _train(
                 f"teacher: epoch {done}/{training.epochs}, accuracy {percent(epoch.accuracy)}, {duration(left)} left"
             )
             last_line = time.monotonic()
-    return describe_teacher(
-        model.cpu().eval(),
+    return Teacher(
+        model=model.cpu().eval(),
         architecture=architecture,
         class_names=data.class_names,
         image_shape=data.image_shape,

@@ -74,6 +74,7 @@ class TeacherTrainingSettings:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
+    crop_padding: int | None = None  # pixels; None: the dataset's
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -81,6 +82,7 @@ class TeacherTrainingSettings:
         check_positive("learning_rate", self.learning_rate)
         check_each(self, check_fraction, "momentum", "label_smoothing")
         check_at_least("weight_decay", self.weight_decay, 0)
+        check_at_least("crop_padding", self.crop_padding or 0, 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

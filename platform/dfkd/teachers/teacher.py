@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from dfkd.domain import normalise
 from dfkd.losses.inversion import BATCH_NORMS
 
 
@@ -48,6 +49,10 @@ class Teacher:
             )
         if not self.hash:
             object.__setattr__(self, "hash", hash_weights(self.model))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Map images [B, C, H, W] in [0, 1] to what the network takes."""
+        return normalise(images, self.mean, self.std)
 
 
 def hash_weights(model: nn.Module) -> str:

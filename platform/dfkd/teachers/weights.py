@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -80,15 +81,14 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, architectur
     Raises:
         ValueError: naming the first entries that do not fit.
     """
-    named = _with_own_names(model, weights)
     try:
         # a plain dict: without torch's version tag, BatchNorm forgives a missing num_batches_tracked
-        missing, unexpected = model.load_state_dict(named, strict=False)
+        model.load_state_dict(_with_own_names(model, weights), strict=True)
     except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines() if "size mismatch" in line]
-        raise ValueError(_misfit(architecture, source, lines or [str(error)])) from error
-    if missing or unexpected:
-        raise ValueError(_misfit(architecture, source, [_name("missing", missing), _name("unexpected", unexpected)]))
+        raise ValueError(
+            f"teacher.weights: {source} does not fit '{architecture}': {_shorten_misfit(str(error))}. "
+            "Is teacher.architecture the network that was trained, with as many classes and channels?"
+        ) from error
 
 
 def _with_own_names(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -101,14 +101,14 @@ def _with_own_names(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str
     return named
 
 
-def _misfit(architecture: str, source: str, problems: list[str]) -> str:
-    shown = "; ".join([problem for problem in problems if problem][:NAMES_SHOWN])
-    return (
-        f"teacher.weights: {source} does not fit '{architecture}': {shown}. "
-        "Is teacher.architecture the network that was trained, with as many classes and channels?"
-    )
-
-
-def _name(kind: str, names: list[str]) -> str:
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return f"{kind} {', '.join(names[:NAMES_SHOWN])}{more}" if names else ""
+def _shorten_misfit(message: str) -> str:
+    """Return the first names of each kind in the message of ``load_state_dict``, which lists hundreds."""
+    problems, sizes = [], []
+    for line in message.splitlines():
+        names = re.findall(r'"([^"]+)"', line)
+        if "key(s) in state_dict" in line:
+            more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+            problems.append(f"{line.split()[0].lower()} {', '.join(names[:NAMES_SHOWN])}{more}")
+        elif "size mismatch" in line:
+            sizes.append(line.strip().removesuffix("."))
+    return "; ".join(problems + sizes[:NAMES_SHOWN]) or message

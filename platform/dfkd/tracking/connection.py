@@ -48,12 +48,14 @@ def as_default(tracking_uri: str) -> Iterator[None]:
     (``store.model_registry.sqlalchemy_store.create_model_version``, where a TODO says so).
     """
     mlflow = import_mlflow()
-    before = os.environ.get("MLFLOW_TRACKING_URI", "")
-    mlflow.set_tracking_uri(tracking_uri)
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(tracking_uri)  # sets the environment variable too
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(None)
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def check_reachable(tracking_uri: str) -> None:
@@ -95,7 +97,9 @@ def ui_command(tracking_uri: str) -> str | None:
 
 def ui_address(tracking_uri: str) -> str:
     """Return where the UI is: the server itself, or where ``ui_command`` puts it."""
-    return without_credentials(tracking_uri) if ui_command(tracking_uri) is None else f"http://127.0.0.1:{UI_PORT}"
+    if ui_command(tracking_uri) is not None:
+        return f"http://127.0.0.1:{UI_PORT}"
+    return without_credentials(tracking_uri).replace("***@", "")
 
 
 def _probe(tracking_uri: str) -> None:

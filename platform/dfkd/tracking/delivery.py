@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dfkd.tracking.connection import check_reachable, without_credentials
 from dfkd.tracking.journal import Event, Journal, MlflowRun
-from dfkd.tracking.mlflow_store import MlflowStore, is_refusal, is_temporary
+from dfkd.tracking.mlflow_store import MlflowStore, RefusedError, is_refusal, is_temporary
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Delivery:
 
     def flush(self, *, timeout_seconds: float) -> bool:
         """Wait until everything told so far is delivered; return whether it is."""
-        return self._wait_until(lambda: not self._journal.num_pending(), timeout_seconds)
+        return self._wait_until(self._journal.is_delivered, timeout_seconds)
 
     def stop(self, *, timeout_seconds: float) -> str | None:
         """Deliver what is left if that can be done in time, end the thread, and say what could not be delivered."""
@@ -73,8 +73,9 @@ class Delivery:
         self._thread.join(2.0)
         lines = []
         if num_pending := self._journal.num_pending():
+            why = _one_line(self._trouble) if self._trouble else "no time was left"
             lines.append(
-                f"{num_pending} events were not delivered to MLflow at {self._address} ({_one_line(self._trouble)}). "
+                f"{num_pending} events were not delivered to MLflow at {self._address} ({why}). "
                 f"They lie in {self._journal.folder}; when it answers again, run\n"
                 f"  python experiments/deliver.py '{self._journal.folder}'"
             )
@@ -95,7 +96,8 @@ class Delivery:
         try:
             self._empty_journal()
         finally:
-            self._journal.close()
+            if self._stopping.is_set():  # else others still write to it
+                self._journal.close()
 
     def _empty_journal(self) -> None:
         failures = 0
@@ -109,12 +111,12 @@ class Delivery:
                 continue
             try:
                 kept = self._deliver(events, insist=failures < TRIALS_BEFORE_SETTING_ASIDE)
+                self._journal.mark_delivered(events, offset, keep=kept)
             except Exception as error:
                 failures = self._note_trouble(error, failures)
                 continue
             failures = 0
             self._note_recovery()
-            self._journal.mark_delivered(events, offset, keep=kept)
 
     def _deliver(self, events: list[Event], *, insist: bool) -> set[str]:
         """Send events and return the payloads of those that MLflow refused; raise if MLflow itself is in trouble."""
@@ -123,7 +125,7 @@ class Delivery:
             try:
                 self._send(step)
             except Exception as error:
-                if insist and not is_refusal(error):
+                if not is_refusal(error) and (insist or is_temporary(error) or not self._store.answers()):
                     raise
                 if len(step) > 1:  # find the one at fault
                     for event in step:
@@ -160,7 +162,7 @@ class Delivery:
             return run
         event = self._journal.last_open(run_key)  # delivered elsewhere before, or its opening was refused
         if event is None:
-            raise ValueError(f"no run '{run_key}' was ever opened")
+            raise RefusedError(f"no run '{run_key}' was ever opened")
         return self._open(event)
 
     def _set_aside(self, event: Event, error: BaseException) -> None:
@@ -240,5 +242,5 @@ def deliver_journal(folder: Path, *, tracking_uri: str | None = None, timeout_se
     return delivery.stop(timeout_seconds=timeout_seconds)
 
 
-def _one_line(error: BaseException | None) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__

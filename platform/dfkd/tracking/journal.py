@@ -89,6 +89,7 @@ class Journal:
                 written = 0
             if written != len(line):
                 self._writer.truncate(start)
+                self._writer.seek(start)
                 raise OSError(f"tracking: no space to write to '{self._events_file}'. Free some and use --resume.")
         return event
 
@@ -120,6 +121,10 @@ class Journal:
             while len(events) < limit and lines.tell() < end:
                 events.append(Event(**json.loads(lines.readline())))
             return events, lines.tell()
+
+    def is_delivered(self) -> bool:
+        """Whether nothing is left to deliver."""
+        return bool(self._state["offset"] >= self._events_file.stat().st_size)
 
     def num_pending(self) -> int:
         """Return how many events have not been delivered."""

@@ -18,9 +18,13 @@ THUMBNAIL_SIDE = 256  # pixels; MLflow's own (mlflow.tracking.multimedia, 3.17)
 REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST")
 
 
+class RefusedError(ValueError):
+    """An event that cannot become anything in MLflow."""
+
+
 def is_refusal(error: BaseException) -> bool:
     """Whether the event itself is at fault, not the way to MLflow."""
-    return isinstance(error, (ValueError, FileNotFoundError)) or getattr(error, "error_code", None) in REFUSALS
+    return isinstance(error, RefusedError) or getattr(error, "error_code", None) in REFUSALS
 
 
 def is_temporary(error: BaseException) -> bool:
@@ -65,7 +69,7 @@ class MlflowStore:
         if experiment is None:
             return str(self._client.create_experiment(name, artifact_location=artifact_location))
         if experiment.lifecycle_stage != "active":
-            raise ValueError(
+            raise RefusedError(
                 f"the experiment '{name}' was deleted in MLflow: restore it with "
                 f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or take another name."
             )
@@ -93,7 +97,7 @@ class MlflowStore:
     def log_artifact(self, run_id: str, event: Event, folder: Path) -> None:
         """Send a file; one of the same name is overwritten."""
         directory = str(PurePosixPath(event.content["name"]).parent)
-        self._client.log_artifact(run_id, str(folder / event.content["file"]), None if directory == "." else directory)
+        self._client.log_artifact(run_id, str(_payload(event, folder)), None if directory == "." else directory)
 
     def log_image(self, run_id: str, event: Event, folder: Path) -> None:
         """Send a picture and its thumbnail under the names by which MLflow's UI makes a series with a slider.
@@ -102,7 +106,7 @@ class MlflowStore:
         """
         from PIL import Image
 
-        picture = folder / event.content["file"]
+        picture = _payload(event, folder)
         self._client.log_artifact(run_id, str(picture), "images")
         with Image.open(io.BytesIO(picture.read_bytes())) as image, tempfile.TemporaryDirectory() as workspace:
             scale = THUMBNAIL_SIDE / max(image.size)
@@ -115,3 +119,10 @@ class MlflowStore:
     def close_run(self, run_id: str, event: Event) -> None:
         """End a run at the time of the event."""
         self._client.set_terminated(run_id, status=event.content["status"], end_time=event.time_ms)
+
+
+def _payload(event: Event, folder: Path) -> Path:
+    file: Path = folder / event.content["file"]
+    if not file.is_file():
+        raise RefusedError(f"its content is gone: there is no '{file}'")
+    return file

@@ -168,6 +168,8 @@ class RunTracker:
     def log_image(self, key: str, png: bytes, *, step: int) -> None:
         """Record one picture of a series; one of the same key and step takes the place of the first."""
         _check_key("key", key, r"[\w./ -]+")
+        if not png.startswith(b"\x89PNG\r\n\x1a\n"):
+            raise ValueError(f"log_image: expected the bytes of a PNG file for '{key}', got {png[:8]!r}...")
         time_ms = self._image_times.setdefault((key, step), time.time_ns() // 1_000_000)
         number = hashlib.sha256(f"{self._run_key}\n{key}\n{step}".encode()).hexdigest()[:32]
         name = f"{key.replace('/', '~')}+step+{step}+timestamp+{time_ms}+{number}.png"  # MLflow's, see MlflowStore

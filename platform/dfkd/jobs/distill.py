@@ -1,0 +1,138 @@
+"""One distillation by one config: the laptop's way, with its own MLflow run and no search."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dfkd.assembly import Materials, choose_device
+from dfkd.cluster.checkpoints import CheckpointStore
+from dfkd.cluster.local_session import LocalSession
+from dfkd.cluster.worker import PREVIEW_KEY, Report, run_worker
+from dfkd.data import load_dataset
+from dfkd.data.real_data import RealData
+from dfkd.jobs.console import Console, percent
+from dfkd.jobs.environment import commit, versions
+from dfkd.jobs.probe_cache import obtain_probe_set
+from dfkd.jobs.ray_cluster import connected
+from dfkd.jobs.search_listener import flatten
+from dfkd.jobs.students import judge, load_student
+from dfkd.jobs.teacher import obtain_teacher
+from dfkd.settings.experiment import ExperimentSettings
+from dfkd.settings.identity import settings_key, to_dict
+from dfkd.tracking.connection import check_reachable
+from dfkd.tracking.home import open_home, resolve_tracking_uri
+from dfkd.tracking.mlflow_tracker import MlflowTracking
+from dfkd.tracking.protocol import Tracker
+
+IMAGE_EVERY = 5  # epochs
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DistillOptions:
+    """Options of ``experiments/distill.py``: see its ``--help``."""
+
+    home: str | None = None
+    tracking_uri: str | None = None
+    name: str | None = None
+    json_file: str | None = None
+
+
+def run_distillation(settings: ExperimentSettings, options: DistillOptions, console: Console) -> dict[str, float]:
+    """Distil, judge the last epoch's student on the whole test split, and record it all in one MLflow run.
+
+    Returns:
+        The test scores.
+    """
+    home = open_home(options.home)
+    tracking_uri = resolve_tracking_uri(options.tracking_uri, home=home)
+    check_reachable(tracking_uri)
+    data = load_dataset(settings.dataset)
+    teacher = obtain_teacher(
+        settings, data, name=f"{settings.dataset.name}-teacher", home=home, tracking_uri=tracking_uri, console=console
+    )
+    materials = Materials(teacher=teacher, probe=obtain_probe_set(teacher, home), validation=data.validation)
+    run_id = options.name or f"distill-{settings_key(settings)}-{time.strftime('%Y%m%d-%H%M%S')}"
+    uri = str(home / "distillations" / run_id)
+    curve: list[Report] = []
+    with MlflowTracking(tracking_uri, home, run_id) as tracking:
+        run = tracking.open_parent("distillations", run_id, {"dfkd.kind": "distillation"})
+        run.log_params(flatten(to_dict(settings)) | {"commit": commit()} | versions())
+        listen = _listener(run, console, curve)
+        began = time.monotonic()
+        _train(settings, materials, uri, listen)
+        seconds = time.monotonic() - began
+        state = CheckpointStore(uri).newest(rank=0, world_size=settings.workers)
+        assert state is not None  # the last epoch always leaves a checkpoint
+        student = load_student(settings, teacher, state)
+        scores = judge(student, teacher, data.test, settings.tasks)
+        run.log_metrics({f"test/{name}": value for name, value in scores.items()}, step=len(curve))
+        run.close("FINISHED")
+    console.show(_summary(settings, data, scores, seconds))
+    if options.json_file:
+        _write_json(Path(options.json_file), settings, scores, curve, seconds)
+    return scores
+
+
+def _train(settings: ExperimentSettings, materials: Materials, uri: str, listen: Callable[[Report], None]) -> None:
+    """Run one worker here, or several on Ray Train."""
+    if settings.workers == 1:
+        session = LocalSession(choose_device(settings), listen, CheckpointStore(uri))
+        run_worker(settings, materials, session, image_every=IMAGE_EVERY)
+        return
+    with connected():
+        from dfkd.cluster.resources import check_fits
+        from dfkd.cluster.trial import run_data_parallel_here
+
+        check_fits(settings, settings.workers)
+        run_data_parallel_here(settings, materials, uri, image_every=IMAGE_EVERY, on_report=listen)
+
+
+def _listener(run: Tracker, console: Console, curve: list[Report]) -> Callable[[Report], None]:
+    """Return what hears the epochs: it logs and prints them."""
+
+    def listen(report: Report) -> None:
+        metrics = {name: value for name, value in report.items() if "/" in name}
+        curve.append({"epoch": report["epoch"], "seconds": console.seconds} | metrics)
+        run.log_metrics(metrics, step=report["epoch"])
+        if PREVIEW_KEY in report:
+            run.log_image("synthetic images", base64.b64decode(report[PREVIEW_KEY]), step=report["epoch"])
+        agreement, accuracy = metrics.get("probe/agreement"), metrics.get("val/accuracy/top1")
+        console.say(
+            f"epoch {report['epoch'] + 1}: agreement on the probe {percent(agreement)}, "
+            f"validation accuracy {percent(accuracy)}, {metrics['time/epoch_seconds']:.1f} s"
+        )
+
+    return listen
+
+
+def _summary(settings: ExperimentSettings, data: RealData, scores: dict[str, float], seconds: float) -> str:
+    shifted = " (shifted teacher)" if settings.teacher.shifted else ""
+    lines = [
+        f"{data.title}, seed {settings.seed}, {settings.workers} worker(s), {seconds / 60:.1f} minutes of distillation"
+    ]
+    lines += [f"  {name:<28} {value:.4f}{shifted if 'teacher' in name else ''}" for name, value in scores.items()]
+    return "\n".join(lines)
+
+
+def _write_json(
+    file: Path, settings: ExperimentSettings, scores: dict[str, float], curve: list[dict[str, Any]], seconds: float
+) -> None:
+    facts = {
+        "settings": to_dict(settings),
+        "test": scores,
+        "distillation_seconds": seconds,
+        "curve": curve,
+        "commit": commit(),
+        "versions": versions(),
+        "cpu_count": os.cpu_count(),
+        "device": str(choose_device(settings)),
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(facts, indent=1))

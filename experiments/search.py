@@ -32,6 +32,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--home", help="folder of everything that is kept (default: ~/.dfkd)")
     parser.add_argument("--tracking-uri", help="of MLflow (default: MLFLOW_TRACKING_URI, else a store in the home)")
     parser.add_argument("--storage", help="folder or URI for checkpoints that all nodes share (default: in the home)")
+    parser.add_argument("--json", metavar="FILE", help="write the outcome here, for other programs")
     return parser.parse_args()
 
 
@@ -48,6 +49,7 @@ def main() -> None:
             storage=arguments.storage,
             resume=arguments.resume,
             retrain_teacher=arguments.retrain_teacher,
+            json_file=arguments.json,
         )
         run_search(space, options, console)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -63,6 +64,12 @@ class Domain:
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """Return ``(images - mean) / std``, channel by channel, for images [B, C, H, W] in [0, 1]."""
-    shift = torch.tensor(mean, device=images.device, dtype=images.dtype).view(-1, 1, 1)
-    scale = torch.tensor(std, device=images.device, dtype=images.dtype).view(-1, 1, 1)
+    shift, scale = (per_channel(values, images.device, images.dtype) for values in (mean, std))
     return (images - shift) / scale
+
+
+@lru_cache(maxsize=16)
+def per_channel(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return one value a channel as [C, 1, 1]; kept, because a copy to the device stops its pipeline in every step."""
+    with torch.inference_mode(False):  # one made in inference mode could never stand in a graph
+        return torch.tensor(values, device=device, dtype=dtype).view(-1, 1, 1)

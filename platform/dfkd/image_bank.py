@@ -1,4 +1,4 @@
-"""``ImageBank``: the bounded store of synthetic images, each with its label and noise source, on the training device."""
+"""``ImageBank``: the bounded store of synthetic images with label and noise source, on the training device."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ class BankSample(NamedTuple):
     sources: Tensor
 
 
+class _Cells(NamedTuple):
+    """The bank's rows sorted by cell (label * N + source), and where in them each cell starts and how many it has."""
+
+    rows: Tensor
+    starts: Tensor
+    counts: Tensor
+
+
 class ImageBank:
     """A ring of ``capacity`` uint8 images: the oldest make room. 50,000 images of 3x32x32 are 154 MB.
 
@@ -31,6 +39,7 @@ class ImageBank:
         self._labels = torch.empty(0, dtype=torch.int64, device=device)
         self._sources = torch.empty(0, dtype=torch.int64, device=device)
         self._num_added = 0  # ever; the write position is this modulo the capacity
+        self._cells: _Cells | None = None  # of the rows as they are; made when first asked for
 
     def __len__(self) -> int:
         return min(self._num_added, self.capacity)
@@ -51,18 +60,19 @@ class ImageBank:
         self._labels[position] = labels
         self._sources[position] = sources
         self._num_added += batch
+        self._cells = None
 
     def sample(self, batch_size: int, *, generator: torch.Generator) -> BankSample:
-        """Draw a batch uniformly, with replacement."""
+        """Draw a batch of B images uniformly, with replacement. The bank must not be empty."""
         rows = torch.randint(len(self), (batch_size,), generator=generator, device=self._labels.device)
         return self._rows(rows)
 
     def sample_balanced(self, batch_size: int, *, num_classes: int, generator: torch.Generator) -> BankSample:
         """Draw a class-balanced batch with at least two noise sources a class, as CNCL wants it.
 
-        Every class comes up equally often, at least twice; where that does not fit, a random subset of the classes
-        does. Within a class the sources take turns from a random start. A (class, source) that the bank lacks is
-        replaced by a uniform draw.
+        Every class comes up equally often (within one image), at least twice; where that does not fit, a random subset
+        of the classes does. Within a class the sources take turns from a random start. A (class, source) that the bank
+        lacks is replaced by a uniform draw.
         """
         device = self._labels.device
         classes_in_batch = min(num_classes, max(1, batch_size // 2))
@@ -75,16 +85,21 @@ class ImageBank:
 
     def _draw_from_cells(self, wanted: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
         """Return for every wanted cell (label * N + source) the row of a random image of that cell."""
-        size, device = len(self), self._labels.device
-        cells = self._labels[:size] * self.num_sources + self._sources[:size]
-        counts = torch.bincount(cells, minlength=num_classes * self.num_sources)
-        starts = counts.cumsum(0) - counts
-        order = cells.argsort(stable=True)  # rows, cell by cell
-        uniform = torch.rand(2, len(wanted), generator=generator, device=device)
+        size = len(self)
+        if self._cells is None or len(self._cells.counts) < num_classes * self.num_sources:
+            self._cells = self._index_cells(num_classes)
+        rows, starts, counts = self._cells
+        uniform = torch.rand(2, len(wanted), generator=generator, device=wanted.device)
         within = (uniform[0] * counts[wanted]).long()
-        from_cell = order[(starts[wanted] + within).clamp_max(size - 1)]
+        from_cell = rows[(starts[wanted] + within).clamp_max(size - 1)]
         anywhere = (uniform[1] * size).long()
         return torch.where(counts[wanted] > 0, from_cell, anywhere)
+
+    def _index_cells(self, num_classes: int) -> _Cells:
+        """Sort the rows by cell. Counting stops a device's pipeline, so it is done once after images were added."""
+        cells = self._labels[: len(self)] * self.num_sources + self._sources[: len(self)]
+        counts = torch.bincount(cells, minlength=num_classes * self.num_sources)
+        return _Cells(rows=cells.argsort(stable=True), starts=counts.cumsum(0) - counts, counts=counts)
 
     def _rows(self, rows: Tensor) -> BankSample:
         return BankSample(self._images[rows].float().div_(255), self._labels[rows], self._sources[rows])
@@ -123,3 +138,4 @@ class ImageBank:
             assert isinstance(value, Tensor)
             setattr(self, f"_{name}", value.to(device).clone())
         self._num_added = int(state["num_added"])
+        self._cells = None

@@ -7,6 +7,7 @@ trained on, it flatters that student; a search with labels therefore reports how
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from dfkd.augmentation import augment
+from dfkd.domain import normalise
 from dfkd.losses.inversion import batch_norm_statistics, one_hot_loss
 from dfkd.losses.kd import kl_divergence
 
@@ -24,6 +26,8 @@ STEPS = 60
 SNAPSHOTS = (10, 25, 60)  # steps after which images are kept: early ones leave the teacher in doubt
 CONFIDENCE_EDGES = (0.5, 0.8, 0.95)  # of the teacher's top probability; four strata
 LATENT_WIDTH = 64
+
+Judge = Callable[[Tensor], Tensor]  # the teacher with its normalisation: images [B, C, H, W] in [0, 1] -> logits [B, K]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +57,8 @@ class _Painter(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         """Map latents [B, Z] to images [B, C, H, W] in [0, 1]."""
         hidden = F.gelu(self.project(latents)).view(-1, *self.base)
-        return self.up2(F.gelu(self.up1(hidden))).sigmoid()[:, :, : self.height, : self.width]
+        images: Tensor = self.up2(F.gelu(self.up1(hidden))).sigmoid()
+        return images[:, :, : self.height, : self.width]
 
 
 class _Pixels(nn.Module):
@@ -98,17 +103,18 @@ def make_probe_set(
         steps: optimisation steps a family; tests take few.
 
     Returns:
-        At most ``size`` images.
+        At most ``size`` images. The teacher and all global random states are as before.
     """
-    shift, scale = torch.tensor(mean).view(-1, 1, 1), torch.tensor(std).view(-1, 1, 1)
+    assert not teacher.training, "a probe set is made by a teacher in evaluation mode"
 
     def logits_of(images: Tensor) -> Tensor:
-        return teacher((images - shift) / scale)  # type: ignore[no-any-return]
+        logits: Tensor = teacher(normalise(images, mean, std))
+        return logits
 
     seed = int(teacher_hash[:12], 16) + RECIPE_VERSION
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        random = torch.Generator().manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # for initial weights; `torch.manual_seed` would touch CUDA's as well
+        random = torch.Generator().manual_seed(seed + 1)  # its own stream, not the one that the weights came from
         painted = [_paint(teacher, logits_of, family, image_shape, num_classes, random, steps) for family in range(4)]
         candidates = torch.cat(painted)
         candidates = torch.cat([candidates, *_mix(logits_of, candidates, random)])
@@ -121,7 +127,7 @@ def make_probe_set(
 
 def _paint(
     teacher: nn.Module,
-    logits_of: object,
+    logits_of: Judge,
     family: int,
     image_shape: tuple[int, int, int],
     num_classes: int,
@@ -129,9 +135,8 @@ def _paint(
     steps: int,
 ) -> Tensor:
     """Optimise one family of candidates towards balanced labels; return its snapshots [S * B, C, H, W] in [0, 1]."""
-    assert callable(logits_of)
     count = CANDIDATES_PER_FAMILY
-    labels = torch.arange(count) % num_classes
+    labels = (torch.arange(count) + family * count) % num_classes  # with many classes, families take different ones
     latents = torch.randn(count, LATENT_WIDTH, generator=random)
     if family == 2:
         latents = (2 * torch.rand(count, LATENT_WIDTH, generator=random) - 1) * 3**0.5
@@ -147,7 +152,7 @@ def _paint(
             rough = images.diff(dim=2).abs().mean() + images.diff(dim=3).abs().mean()  # total variation
             loss = fit + statistics.loss() + 0.1 * rough
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward(inputs=list(painter.parameters()))  # and nothing for the teacher, frozen or not
             optimizer.step()
             if step in snapshots:
                 kept.append(images.detach())
@@ -155,9 +160,8 @@ def _paint(
 
 
 @torch.inference_mode()
-def _mix(logits_of: object, images: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+def _mix(logits_of: Judge, images: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return random mixtures of pairs, and for each pair the mixture of lowest margin, [M, C, H, W] in [0, 1] each."""
-    assert callable(logits_of)
     order = torch.randperm(len(images), generator=random)
     first, second = images[order[0::2]], images[order[1::2]][: len(order[0::2])]
     first = first[: len(second)]
@@ -175,7 +179,14 @@ def _mix(logits_of: object, images: Tensor, random: torch.Generator) -> tuple[Te
 
 
 def _stratify(logits: Tensor, num_classes: int, size: int, random: torch.Generator) -> Tensor:
-    """Return up to ``size`` rows, taking turns among the strata (predicted class, confidence) while they last."""
+    """Return up to ``size`` rows, taking turns among the strata (predicted class, confidence) while they last.
+
+    Args:
+        logits: of the teacher, [M, K].
+        num_classes: K.
+        size: number of rows wanted.
+        random: shuffles within each stratum.
+    """
     confidence, predicted = logits.softmax(dim=1).max(dim=1)
     level = torch.bucketize(confidence, torch.tensor(CONFIDENCE_EDGES))
     stratum = predicted * (len(CONFIDENCE_EDGES) + 1) + level

@@ -36,10 +36,14 @@ class TeacherStudent:
 
     @contextmanager
     def frozen_student(self) -> Iterator[nn.Module]:
-        """Give the student in evaluation mode without gradients for its weights; restore both afterwards."""
-        was_training = self.student.training
+        """Give the student in evaluation mode without gradients for its weights; then restore both, layer by layer."""
+        modes = [(module, module.training) for module in self.student.modules()]
+        trainable = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
         self.student.eval().requires_grad_(False)
         try:
             yield self.student
         finally:
-            self.student.requires_grad_(True).train(was_training)
+            for parameter in trainable:
+                parameter.requires_grad_(True)
+            for module, training in modes:
+                module.training = training

@@ -62,9 +62,10 @@ def test_images_have_the_names_that_mlflow_itself_gives(
     tracker = tracking.open_parent("digits", "images", {})
     tracker.log_image("grid/of", png, step=4)
     assert tracking.close() is None
-    run_id = _runs(client, uri, "images")["images"].info.run_id
+    run = _runs(client, uri, "images")["images"]
+    run_id = run.info.run_id
     ours = sorted(Path(file.path).name for file in client(uri).list_artifacts(run_id, "images"))
-    other = client(uri).create_run("0").info.run_id
+    other = client(uri).create_run(run.info.experiment_id).info.run_id
     client(uri).log_image(other, Image.new("L", (4, 4)), key="grid/of", step=4, timestamp=7, synchronous=True)
     theirs = sorted(Path(file.path).name for file in client(uri).list_artifacts(other, "images"))
     client(uri).set_terminated(other)

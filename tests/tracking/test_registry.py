@@ -38,8 +38,12 @@ def _network(seed: int = 0) -> nn.Module:
 
 
 @pytest.fixture
-def run_id(client: Any, uri: str) -> str:
-    return str(client(uri).create_run("0").info.run_id)
+def run_id(client: Any, uri: str, home: Path) -> str:
+    experiment = client(uri).get_experiment_by_name("registry")
+    experiment_id = (
+        experiment.experiment_id if experiment else client(uri).create_experiment("registry", str(home / "a"))
+    )
+    return str(client(uri).create_run(experiment_id).info.run_id)
 
 
 Register = Callable[..., RegisteredModel]
@@ -179,7 +183,8 @@ def test_a_model_that_cannot_be_exported_leaves_nothing_behind(uri: str, run_id:
     with pytest.raises(ValueError, match="expected logits"):
         register_student(uri, "never", model=_network(), description=wrong, card=CARD, run_id=run_id)
     assert not client(uri).search_registered_models("name = 'never'")
-    assert not client(uri).search_logged_models(["0"], "name = 'never'")
+    experiment_id = client(uri).get_run(run_id).info.experiment_id
+    assert not client(uri).search_logged_models([experiment_id], "name = 'never'")
 
 
 @pytest.mark.parametrize("name", ["a/b", "a:b", "a@b", "", "a b"])

@@ -80,12 +80,13 @@ def run_worker(
         run.load_state_dict(saved["run"])
         if run.epoch == run.total_epochs:  # the run was complete: say so again, somebody may have missed it
             session.report(saved["report"])
-    started = time.monotonic()
+    began = started = time.monotonic()
     for epoch_report in distill(run):
         last = run.epoch == run.total_epochs
         seconds = time.monotonic() - started
         metrics = session.average(run.network, epoch_report.metrics)
         report: Report = metrics | {"epoch": epoch_report.epoch, "time/epoch_seconds": seconds}
+        report["time/elapsed_seconds"] = time.monotonic() - began  # evaluation, checkpoints and reports included
         if session.rank == 0:
             report |= evaluate_student(run, settings, materials)
         if last or run.epoch % settings.distillation.checkpoint_every == 0:

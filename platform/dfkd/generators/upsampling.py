@@ -37,7 +37,7 @@ class UpsamplingGenerator(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         """Map latents [B, Z] to images [B, C, H, W] in [0, 1]."""
         hidden = self.norm(self.project(latents).view(-1, *self.base))  # [B, 2g, H / 2^n, W / 2^n]
-        images = self.to_image(self.blocks(hidden)).sigmoid()
+        images: Tensor = self.to_image(self.blocks(hidden)).sigmoid()
         return images[:, :, : self.height, : self.width]
 
     def reset_parameters(self, generator: torch.Generator) -> None:

@@ -23,7 +23,7 @@ from dfkd.jobs.ray_cluster import connected
 from dfkd.jobs.search_folder import SearchFolder, open_search_folder
 from dfkd.jobs.search_listener import SearchListener, flatten
 from dfkd.jobs.search_options import SearchOptions
-from dfkd.jobs.story import last_screen
+from dfkd.jobs.story import last_screen, outcome_as_json
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.jobs.trial_records import TrialRecords
 from dfkd.search.optuna_space import distributions, make_sampler, open_study, stale_params, study_storage
@@ -124,6 +124,10 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
         parent.close("FINISHED")
         run_url = tracking.run_url()
     folder.note(state="finished", student=outcome.model_uri)
+    if options.json_file:
+        file = Path(options.json_file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(outcome_as_json(running, outcome, seconds=console.seconds))
     console.show(last_screen(outcome, tracking_uri=tracking_uri, run_url=run_url, seconds=console.seconds))
     return outcome
 

@@ -16,6 +16,7 @@ class SearchOptions:
         resume: go on with the newest unfinished search of this space.
         retrain_teacher: train the teacher anew.
         floor: also run KD on random noise.
+        json_file: where to write the outcome for other programs.
     """
 
     home: str | None = None
@@ -24,3 +25,4 @@ class SearchOptions:
     resume: bool = False
     retrain_teacher: bool = False
     floor: bool = True
+    json_file: str | None = None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import warnings
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -12,6 +15,7 @@ import pyarrow.parquet as pq
 from torch import nn
 
 from dfkd.jobs.console import percent
+from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.trial_records import TrialRecord
 from dfkd.tasks.confusion import confusion_matrix
 from dfkd.tasks.protocol import predict_logits
@@ -204,3 +208,23 @@ def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: f
         "=" * 78,
     ]
     return "\n".join(lines)
+
+
+def outcome_as_json(running: Running, outcome: Outcome, *, seconds: float) -> str:
+    """Return a search's outcome for other programs."""
+    facts = {
+        "search_id": running.folder.search_id,
+        "chosen": asdict(outcome.record),
+        "test": dict(outcome.scores),
+        "test_of_default_settings": dict(outcome.default_scores),
+        "test_of_noise_floor": dict(outcome.floor_scores),
+        "teacher_parameters": outcome.teacher_parameters,
+        "student_parameters": outcome.student_parameters,
+        "model_uri": outcome.model_uri,
+        "trials": [asdict(record) for record in running.records.all()],
+        "seconds": seconds,
+        "commit": commit(),
+        "versions": versions(),
+        "cpu_count": os.cpu_count(),
+    }
+    return json.dumps(facts, indent=1)

@@ -6,15 +6,19 @@ import torch
 from torch import Tensor
 
 
-def contrast(projections: Tensor, positives: Tensor, negatives: Tensor, *, temperature: float) -> Tensor:
+def contrast(
+    anchors: Tensor, candidates: Tensor, positives: Tensor, negatives: Tensor, *, temperature: float
+) -> Tensor:
     """Pull positives together against negatives.
 
-    ``mean over i with P_i not empty of -1/|P_i| sum_{p in P_i} log( exp(z_i.z_p/t) / sum_{a in P_i or N_i} exp(z_i.z_a/t) )``
+    ``mean over i with P_i not empty of
+    -1/|P_i| sum_{p in P_i} log( exp(z_i.z_p/t) / sum_{a in P_i or N_i} exp(z_i.z_a/t) )``
 
     Args:
-        projections: z [B, D], of unit length.
-        positives: [B, B] booleans, p in P_i.
-        negatives: [B, B] booleans, a in N_i.
+        anchors: z_i [A, D], of unit length.
+        candidates: z_a [B, D], of unit length: the anchors themselves, or those of several workers.
+        positives: [A, B] booleans, p in P_i.
+        negatives: [A, B] booleans, a in N_i.
         temperature: t, above 0.
 
     Returns:
@@ -22,13 +26,6 @@ def contrast(projections: Tensor, positives: Tensor, negatives: Tensor, *, tempe
 
     Source: Khosla et al., Supervised Contrastive Learning, NeurIPS 2020, equation 2, for any choice of pairs.
     """
-    return contrast_against(projections, projections, positives, negatives, temperature=temperature)
-
-
-def contrast_against(
-    anchors: Tensor, candidates: Tensor, positives: Tensor, negatives: Tensor, *, temperature: float
-) -> Tensor:
-    """As ``contrast``, for anchors [A, D] and candidates [B, D] with masks [A, B]: several workers' candidates."""
     similarity = anchors @ candidates.mT / temperature  # [A, B]
     allowed = positives | negatives
     # The lowest finite number and not -inf: an anchor without any candidate would have a gradient of NaN.

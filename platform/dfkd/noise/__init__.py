@@ -1,4 +1,4 @@
-"""What a generator is fed: one noise layer a file. ``noise.sources`` holds the distributions that CEND diffuses with."""
+"""What a generator is fed: one noise layer a file. ``noise.sources`` holds the distributions that CEND draws from."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from dfkd.settings.synthesis import CategoryEmbeddingNoise, LabelNoiseLayer, Noi
 
 
 def build_noise_layer(
-    settings: NoiseSettings, label_embeddings: Tensor, *, batch_size: int
+    settings: NoiseSettings, label_embeddings: Tensor, *, images_per_class: int
 ) -> CategoryEmbedding | NoisyLinear | GaussianLatents:
     """Return the noise layer of the settings.
 
     Args:
         settings: which layer, and its own settings.
         label_embeddings: [K, E], raw.
-        batch_size: B of a synthesis batch.
+        images_per_class: how many images of one class a synthesis batch holds at most.
     """
     if isinstance(settings, CategoryEmbeddingNoise):
         return CategoryEmbedding(settings, label_embeddings)
     if isinstance(settings, LabelNoiseLayer):
-        images_per_class = -(-batch_size // len(label_embeddings))  # rounded up
         return NoisyLinear(settings, label_embeddings, images_per_class=images_per_class)
     return GaussianLatents(settings)

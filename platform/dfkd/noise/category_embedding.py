@@ -36,7 +36,7 @@ class CategoryEmbedding(nn.Module):
     """CEND: ``e_n = e_off + M_n * q_n`` for every label and n = 1..N.
 
     Source: Zhang et al., CAE-DFKD, DAC 2025. The formula and N = 4 are the paper's; which distributions and which
-    magnitudes is our reading.
+    magnitudes is our reading. It has no BatchNorm behind it; whether it needs one is open.
 
     Args:
         settings: sources and magnitudes.
@@ -66,5 +66,6 @@ class CategoryEmbedding(nn.Module):
         """Diffuse the embeddings of labels [L] by q [N, L, E]: latents [N, L, E]."""
         return self.label_embeddings[labels] + self.log_magnitudes.exp().view(-1, 1, 1) * drawn
 
-    def start_round(self, generator: torch.Generator) -> None:
+    def start_round(self, generator: torch.Generator) -> bool:
         """Nothing is re-initialised: the noise itself is what differs from round to round."""
+        return False

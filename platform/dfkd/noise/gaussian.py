@@ -24,5 +24,6 @@ class GaussianLatents(nn.Module):
         """Return what was drawn: [1, L, Z]."""
         return drawn
 
-    def start_round(self, generator: torch.Generator) -> None:
+    def start_round(self, generator: torch.Generator) -> bool:
         """Nothing is re-initialised."""
+        return False

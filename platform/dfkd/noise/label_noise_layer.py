@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from dfkd.settings.synthesis import LabelNoiseLayer
@@ -14,13 +15,15 @@ class NoisyLinear(nn.Module):
     The randomness of a batch comes from the re-initialised weights and not from the input.
 
     Source: Tran et al., NAYER: Noisy Layer Data Generation for Efficient and Effective Data-free Knowledge
-    Distillation, CVPR 2024, section 3.2. Deviation: the public code gives every K labels of a batch a Linear layer of
-    their own; here one matrix per image of a class does the same in one product.
+    Distillation, CVPR 2024, section 3.2, initialised N(0, 1) without bias as in its public code. Deviation: that code
+    makes every K labels of a batch one chunk with a Linear layer of its own; here the i-th image of each class has the
+    i-th layer, which is the same for balanced batches and keeps the images of a class apart in others. BatchNorm takes
+    its statistics from the K classes, which is the same for balanced batches.
 
     Args:
         settings: the latent width Z.
         label_embeddings: [K, E], raw.
-        images_per_class: how many independent layers a batch has, so that images of one class differ.
+        images_per_class: P, how many independent layers a batch has, so that images of one class differ.
     """
 
     label_embeddings: Tensor
@@ -34,24 +37,23 @@ class NoisyLinear(nn.Module):
         self.norm = nn.BatchNorm1d(embedding_width)
         # Filled by `start_round`, which a method calls before the first draw.
         self.weights = nn.Parameter(torch.zeros(images_per_class, embedding_width, settings.width))  # [P, E, Z]
-        self.biases = nn.Parameter(torch.zeros(images_per_class, settings.width))
+        self.biases = nn.Parameter(torch.zeros(images_per_class, 1, settings.width))
 
     def draw(self, labels: Tensor, generator: torch.Generator) -> Tensor:
         """Draw nothing: [1, L, 0]."""
         return torch.empty(1, len(labels), 0, device=labels.device)
 
     def forward(self, labels: Tensor, drawn: Tensor) -> Tensor:
-        """Map labels [L] to latents [1, L, Z]; the i-th image of the batch goes through layer i // K, cyclically."""
-        normalised = self.norm(self.label_embeddings[labels])  # [L, E]
-        num_layers, num_classes = len(self.weights), len(self.label_embeddings)
-        layer = torch.arange(len(labels), device=labels.device) // num_classes % num_layers
-        everything = torch.einsum("le,pez->lpz", normalised, self.weights) + self.biases  # [L, P, Z]
-        rows = torch.arange(len(labels), device=labels.device)
-        return everything[rows, layer].unsqueeze(0)
+        """Map labels [L] to latents [1, L, Z]; the i-th image of a class goes through layer i, cyclically."""
+        every_latent = self.norm(self.label_embeddings) @ self.weights + self.biases  # [P, K, Z]
+        seen = F.one_hot(labels, len(self.label_embeddings)).cumsum(dim=0)  # [L, K]: images of a class so far
+        layers = (seen.gather(1, labels[:, None]).squeeze(1) - 1) % len(self.weights)  # [L]
+        latents: Tensor = every_latent[layers, labels]  # [L, Z]
+        return latents.unsqueeze(0)
 
-    def start_round(self, generator: torch.Generator) -> None:
-        """Re-initialise the layers in place, as ``nn.Linear`` does."""
-        bound = self.weights.shape[1] ** -0.5
-        nn.init.uniform_(self.weights, -bound, bound, generator=generator)
-        nn.init.uniform_(self.biases, -bound, bound, generator=generator)
+    def start_round(self, generator: torch.Generator) -> bool:
+        """Re-initialise the layers in place."""
+        nn.init.normal_(self.weights, generator=generator)
+        nn.init.zeros_(self.biases)
         self.norm.reset_parameters()
+        return True

@@ -26,6 +26,6 @@ class NoiseLayer(Protocol):
         """Combine labels [L] and what was drawn for them into latents [N, L, Z]."""
         ...
 
-    def start_round(self, generator: torch.Generator) -> None:
-        """Prepare for a new synthesis round; a layer that re-initialises itself does so here."""
+    def start_round(self, generator: torch.Generator) -> bool:
+        """Prepare for a new synthesis round; a layer that re-initialises its parameters does so here and says True."""
         ...

@@ -8,6 +8,7 @@ and NAYER.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from dfkd.generators import build_generator
 from dfkd.image_bank import BankSample, ImageBank
 from dfkd.initialisation import reset_layers
 from dfkd.losses.adversarial import adversarial_loss
-from dfkd.losses.contrastive import cncl_pairs, contrast_against, supervised_pairs, view_pairs
+from dfkd.losses.contrastive import cncl_pairs, contrast, supervised_pairs, view_pairs
 from dfkd.losses.inversion import BatchNormStatistics, batch_norm_statistics, one_hot_loss
 from dfkd.noise import build_noise_layer
 from dfkd.settings.synthesis import CategoryAwareSettings
@@ -47,10 +48,9 @@ class CategoryAware:
         self.settings, self.pair, self.domain, self.random = settings, pair, domain, generator
         device = pair.device
         self.warm_up_epochs = settings.warm_up_epochs
-        self.class_prior = resolve_prior(
-            settings.class_prior, num_classes=domain.num_classes, teacher=pair.teacher, device=device
-        )
-        self.noise = build_noise_layer(settings.noise, domain.label_embeddings, batch_size=settings.batch_size).to(
+        self.class_prior = resolve_prior(settings.class_prior, teacher=pair.teacher, domain=domain, device=device)
+        images_per_class = math.ceil(settings.batch_size * float(self.class_prior.max()))
+        self.noise = build_noise_layer(settings.noise, domain.label_embeddings, images_per_class=images_per_class).to(
             device
         )
         self.generator = build_generator(
@@ -80,17 +80,18 @@ class CategoryAware:
         return {name: torch.stack([report[name] for report in reports]).mean() for name in reports[0]}
 
     def _round(self, statistics: BatchNormStatistics, *, adversarial: bool) -> dict[str, Tensor]:
-        labels = draw_labels(self.class_prior, self.settings.batch_size // self.noise.num_sources, self.random)  # [L]
-        self.noise.start_round(self.random)
+        batch_size = self.settings.batch_size
+        labels, all_labels, sources = self._draw_labels(batch_size)  # [L], [B], [B]
+        if self.noise.start_round(self.random):
+            self._forget_moments(self.noise)
         drawn = self.noise.draw(labels, self.random)
-        all_labels, sources = self._label_every_source(labels)  # [B] each
         lowest = torch.full((), torch.inf, device=labels.device)
         best: Tensor | None = None
         terms: dict[str, Tensor] = {}
         for _ in range(self.settings.generator_steps):
             if self.settings.redraw_noise:
                 drawn = self.noise.draw(labels, self.random)
-            images = self.generator(self.noise(labels, drawn).flatten(0, 1))  # [B, C, H, W]
+            images = self.generator(self.noise(labels, drawn).flatten(0, 1)[:batch_size])  # [B, C, H, W]
             loss, terms = self._generator_loss(images, all_labels, statistics, adversarial=adversarial)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -143,17 +144,16 @@ class CategoryAware:
     @torch.no_grad()
     def _generate(self, count: int) -> BankSample:
         """Make ``count`` images with the generator as it stands, every drawn class under every source."""
-        num_sources = self.noise.num_sources
-        labels = draw_labels(self.class_prior, -(-count // num_sources), self.random)
-        latents = self.noise(labels, self.noise.draw(labels, self.random)).flatten(0, 1)
-        all_labels, sources = self._label_every_source(labels)
-        return BankSample(self.generator(latents)[:count], all_labels[:count], sources[:count])
+        labels, all_labels, sources = self._draw_labels(count)
+        latents = self.noise(labels, self.noise.draw(labels, self.random)).flatten(0, 1)[:count]
+        return BankSample(self.generator(latents), all_labels, sources)
 
-    def _label_every_source(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return label and source [N * L] of latents [N, L, Z] that were drawn for labels [L]."""
+    def _draw_labels(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw labels [L] for latents [N, L, Z], and return label and source of the first ``count`` of these N * L."""
         num_sources = self.noise.num_sources
+        labels = draw_labels(self.class_prior, -(-count // num_sources), self.random)  # L rounded up
         sources = torch.arange(num_sources, device=labels.device).repeat_interleave(len(labels))
-        return labels.repeat(num_sources), sources
+        return labels, labels.repeat(num_sources)[:count], sources[:count]
 
     def student_loss(
         self, batch: SyntheticBatch, teacher_logits: Tensor, output: StudentOutput, gather: Gather
@@ -170,7 +170,7 @@ class CategoryAware:
         if settings.only_matching:
             both_match = matching[:, None] & gather(matching)
             positives, negatives = positives & both_match, negatives & both_match
-        loss = contrast_against(anchors, gather(anchors), positives, negatives, temperature=settings.temperature)
+        loss = contrast(anchors, gather(anchors), positives, negatives, temperature=settings.temperature)
         metrics = {
             "usable_anchors": positives.any(dim=1).float().mean(),
             "label_mismatch": 1 - matching.float().mean(),
@@ -219,6 +219,11 @@ class CategoryAware:
             horizontal_flip=self.domain.horizontal_flip,
             generator=self.random,
         )
+
+    def _forget_moments(self, module: torch.nn.Module) -> None:
+        """Drop the optimiser's moments of re-initialised parameters: they belong to the old weights."""
+        for parameter in module.parameters():
+            self.optimizer.state.pop(parameter, None)
 
     def _reset_generator(self) -> None:
         """Start the generator afresh, and its optimiser with it, whose moments belong to the old weights."""

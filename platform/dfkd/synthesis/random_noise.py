@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfkd.domain import Domain
+from dfkd.domain import Domain, per_channel
 from dfkd.settings.synthesis import RandomNoiseSettings
 from dfkd.synthesis.protocol import Gather, Rounds, StudentLoss, StudentOutput, SyntheticBatch
 from dfkd.teacher_student import TeacherStudent
@@ -34,8 +34,7 @@ class RandomNoise:
     def sample(self, batch_size: int) -> SyntheticBatch:
         """Draw images [B, C, H, W] in [0, 1]."""
         noise = torch.randn(batch_size, *self.domain.image_shape, generator=self.random, device=self.device)
-        mean = torch.tensor(self.domain.mean, device=self.device).view(-1, 1, 1)
-        std = torch.tensor(self.domain.std, device=self.device).view(-1, 1, 1)
+        mean, std = (per_channel(values, noise.device, noise.dtype) for values in (self.domain.mean, self.domain.std))
         return SyntheticBatch(images=(mean + std * noise).clamp_(0, 1))
 
     def student_loss(

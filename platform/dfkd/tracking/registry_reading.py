@@ -65,6 +65,15 @@ def load_registered(uri: str, *, tracking_uri: str) -> tuple[dict[str, Tensor], 
         return read_weights(Path(file))
 
 
+def version_tags(uri: str, *, tracking_uri: str) -> dict[str, str]:
+    """Return the tags of a version: ``kind``, ``teacher_hash`` and what else it was registered with.
+
+    Raises:
+        ValueError: the address is wrong, or there is no such name, alias or version.
+    """
+    return dict(find_version(import_mlflow().MlflowClient(tracking_uri), uri).tags)
+
+
 def load_foreign(uri: str, *, tracking_uri: str, trust_pickle: bool = False) -> nn.Module:
     """Return a PyTorch model that somebody else registered, as MLflow loads it.
 

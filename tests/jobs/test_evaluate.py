@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dfkd.data import load_dataset
+from dfkd.data.image_set import ImageSet
+from dfkd.jobs.console import Console
+from dfkd.jobs.evaluate import (
+    EvaluateOptions,
+    default_tasks,
+    described,
+    needs_registry,
+    run_evaluation,
+    score_alone,
+    score_beside,
+)
+from dfkd.jobs.teacher import description_of, training_key
+from dfkd.models import build_model
+from dfkd.settings.experiment import DatasetSettings, ExperimentSettings, StudentSettings, TeacherSettings
+from dfkd.teachers import Teacher, save_teacher
+
+ROOT = Path(__file__).parents[2]
+DIGITS = tuple("zero one two three four five six seven eight nine".split())
+CPU = torch.device("cpu")
+
+
+def settings(**teacher: Any) -> ExperimentSettings:
+    return ExperimentSettings(
+        dataset=DatasetSettings(name="digits"),
+        teacher=TeacherSettings(**({"architecture": "digits_student"} | teacher)),
+        student=StudentSettings(architecture="digits_student"),
+    )
+
+
+def network(seed: int, classes: tuple[str, ...] = DIGITS, *, std: float = 0.4) -> Teacher:
+    """A network that was never trained."""
+    torch.manual_seed(seed)
+    model = build_model("digits_student", num_classes=len(classes), in_channels=1)
+    with torch.no_grad():
+        model.train()(torch.randn(64, 1, 8, 8))
+    return Teacher(
+        model=model.eval(),
+        architecture="digits_student",
+        class_names=classes,
+        image_shape=(1, 8, 8),
+        mean=(0.0,),
+        std=(std,),
+        provenance=f"seed {seed}",
+    )
+
+
+def images(num_classes: int) -> ImageSet:
+    random = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (40, 1, 8, 8), generator=random, dtype=torch.uint8)
+    return ImageSet(pixels, torch.arange(40) % num_classes)
+
+
+def run(settings: ExperimentSettings, **options: Any) -> tuple[dict[str, float], str]:
+    printed = io.StringIO()
+    return run_evaluation(settings, EvaluateOptions(**options), Console(printed)), printed.getvalue()
+
+
+def test_one_function_under_two_normalisations_agrees_with_itself() -> None:
+    first, second = network(0, std=0.4), network(0, std=0.2)  # mean 0: pixels reach the second twice as large ...
+    convolution = next(module for module in second.model.modules() if isinstance(module, torch.nn.Conv2d))
+    with torch.no_grad():
+        convolution.weight /= 2  # ... and are halved again
+    scores = score_beside(first, second, images(10), ("accuracy", "agreement"), CPU)
+    assert scores["agreement/top1"] == 1.0
+    assert scores["agreement/kl"] == pytest.approx(0, abs=1e-6)
+    assert scores["accuracy/ratio"] == 1.0
+    assert score_beside(first, network(1), images(10), ("agreement",), CPU)["agreement/top1"] < 1
+
+
+def test_a_model_alone_has_the_accuracy_that_it_has_beside_a_teacher() -> None:
+    model = network(0)
+    alone = score_alone(model, images(10), ("accuracy", "agreement"), CPU)
+    beside = score_beside(model, network(1), images(10), ("accuracy",), CPU)
+    assert alone == {"accuracy/top1": beside["accuracy/top1"]}
+
+
+def test_two_classes_bring_the_binary_scores() -> None:
+    tasks = default_tasks(settings(), 2)
+    assert tasks == ("accuracy", "agreement", "binary")
+    assert "binary" not in default_tasks(settings(), 10)
+    alone = score_alone(network(0, ("normal", "ill")), images(2), tasks, CPU)
+    assert set(alone) == {
+        "accuracy/top1", "binary/balanced_accuracy", "binary/auroc", "binary/sensitivity", "binary/specificity",
+    }  # fmt: skip
+
+
+def test_a_comparison_without_a_teacher_is_refused() -> None:
+    with pytest.raises(ValueError, match="--task: agreement needs a teacher, and none is known. Give --teacher."):
+        score_alone(network(0), images(10), ("agreement",), CPU)
+
+
+def test_a_file_that_describes_itself_needs_nothing_of_the_configs_teacher(tmp_path: Path) -> None:
+    save_teacher(tmp_path / "own.safetensors", network(0))
+    torch.save(network(0).model.state_dict(), tmp_path / "bare.pt")
+    of_config = settings(mean=(0.1,), std=(0.2,), shifted=True)
+    assert described(str(tmp_path / "own.safetensors"), of_config) == TeacherSettings(
+        weights=str(tmp_path / "own.safetensors")
+    )
+    bare = described(str(tmp_path / "bare.pt"), of_config)
+    assert (bare.architecture, bare.mean, bare.std, bare.shifted) == ("digits_student", (0.1,), (0.2,), False)
+
+
+def test_mlflow_is_left_alone_where_only_files_are_named() -> None:
+    trained_here, given = settings(), settings(weights="teacher.safetensors")
+    assert needs_registry(trained_here, EvaluateOptions(model="a.safetensors"))
+    assert needs_registry(given, EvaluateOptions(model="models:/digits-student@champion"))
+    assert not needs_registry(given, EvaluateOptions(model="a.safetensors"))
+    assert not needs_registry(trained_here, EvaluateOptions(model="a.safetensors", teacher="b.safetensors"))
+
+
+def test_a_registered_student_is_held_against_the_teacher_of_its_config(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    teacher, student = network(0), network(1)
+    register(uri, tmp_path, teacher=teacher, student=student)
+    common = {"model": "models:/digits-student@champion", "home": str(tmp_path), "tracking_uri": uri}
+    scores, printed = run(settings(), **common, json_file=str(tmp_path / "scores.json"))
+    assert "test split: 360 images" in printed
+    assert "models:/digits-teacher/1" in printed
+    assert "another teacher" not in printed
+    assert json.loads((tmp_path / "scores.json").read_text())["teacher"]["hash"] == teacher.hash
+    assert scores["accuracy/ratio"] == pytest.approx(scores["accuracy/top1"] / scores["accuracy/teacher_top1"])
+
+    other = network(2)
+    save_teacher(tmp_path / "other.safetensors", other)
+    scored, printed = run(settings(), **common, split="validation", teacher=str(tmp_path / "other.safetensors"))
+    assert f"distilled from another teacher (weights {teacher.hash[:16]})" in printed
+    validation = load_dataset(settings().dataset).validation
+    assert validation is not None
+    assert scored == score_beside(student, other, validation, ("accuracy", "agreement"), CPU)
+
+    retrained = settings(training=dataclasses.replace(settings().teacher.training, seed=1))
+    alone, printed = run(retrained, **common)
+    assert "none is known" in printed
+    assert alone == {"accuracy/top1": scores["accuracy/top1"]}
+
+
+def register(uri: str, home: Path, *, teacher: Teacher, student: Teacher) -> None:
+    from dfkd.tracking.card import StudentCard
+    from dfkd.tracking.connection import import_mlflow
+    from dfkd.tracking.registry import register_student, register_teacher
+
+    client = import_mlflow().MlflowClient(uri)
+    run_id = client.create_run(client.create_experiment("digits", str(home / "artifacts"))).info.run_id
+    description = description_of(teacher)
+    register_teacher(
+        uri, "digits-teacher", model=teacher.model, description=description, card="", run_id=run_id,
+        training_key=training_key(settings()),
+    )  # fmt: skip
+    card = StudentCard(
+        method="m", teacher_name="t", teacher_hash=teacher.hash, teacher_shifted=False, teacher_parameters=1,
+        student_parameters=1, settings={}, scores={}, selection_data="", objective="agreement", objective_value=0.5,
+        direction="maximize", probe_hash="P", seed=0, commit="c", versions={},
+    )  # fmt: skip
+    register_student(uri, "digits-student", model=student.model, description=description, card=card, run_id=run_id)
+
+
+def test_the_command_scores_a_file_and_writes_what_it_prints(tmp_path: Path) -> None:
+    save_teacher(tmp_path / "student.safetensors", network(0))
+    save_teacher(tmp_path / "teacher.safetensors", network(1))
+    finished = command(
+        str(tmp_path / "student.safetensors"), "search_spaces/digits_cae.yaml", "--home", str(tmp_path / "home"),
+        "--teacher", str(tmp_path / "teacher.safetensors"), "--task", "accuracy", "--json", str(tmp_path / "out.json"),
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert set(result["scores"]) == {"accuracy/top1", "accuracy/teacher_top1", "accuracy/ratio"}
+    assert f"accuracy/top1                    {result['scores']['accuracy/top1']:.4f}" in finished.stdout
+    assert not (tmp_path / "home" / "mlflow.db").exists()
+
+
+def test_the_command_names_a_misspelt_setting_before_it_looks_for_the_model() -> None:
+    finished = command("nowhere.safetensors", "search_spaces/digits_cae.yaml", "--set", "dataset.image_sise=8")
+    assert finished.returncode == 2
+    assert "Did you mean 'image_size'?" in finished.stderr
+    assert "nowhere" not in finished.stderr
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "experiments/evaluate.py", *arguments], capture_output=True, text=True, cwd=ROOT
+    )

@@ -10,6 +10,7 @@ METHOD                torch only. No file, no Ray, no MLflow, no real image
 ``teacher_student``   ``TeacherStudent``: the pair; the teacher frozen and in evaluation mode
 ``image_bank``        ``ImageBank``: bounded store of synthetic images with label and noise source
 ``augmentation``      random crop and flip of a batch, on its device
+``initialisation``    seeded re-initialisation of layers, in place
 ``noise``             what a generator is fed: Gaussian latents, NAYER's noisy layer, CEND
 ``generators``        latents -> images in [0, 1]
 ``losses``            tensors -> scalar, pure: KD, inversion, adversarial, contrastive (CNCL)
@@ -23,12 +24,15 @@ EXPERIMENT            what to run, on which real data, judged how
 ``supervised``        how a teacher is made
 ``teachers``          where a teacher comes from: trained here, a file, torchvision, timm, the registry
 ``tasks``             what a student is judged by
+``preview``           synthetic images as a PNG grid
 ``config``            YAML -> settings: strict, typed, with "did you mean"
 ``assembly``          settings -> live objects; the one module that knows every table
 OUTSIDE WORLD         each library in one folder
-``search``            search space YAML -> Optuna distributions, honest selection       (optuna, yaml)
+``search``            search space YAML -> Optuna distributions, honest selection             (optuna)
 ``tracking``          runs, images and the registry of students                        (mlflow)
 ``cluster``           worker, Ray Train trainer, Ray Tune tuner, checkpoints            (ray)
+JOBS                  what the commands do, over all of the above; ``experiments/`` parses, calls and prints
+``jobs``              search, distil, evaluate: the way through, the console, the last screen
 ====================  =========================================================================================
 
 A newcomer's way from the command to the loss: ``experiments/search.py`` -> ``cluster.worker`` -> ``distillation``.

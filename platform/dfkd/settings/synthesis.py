@@ -26,14 +26,15 @@ CONTRAST_KINDS = ("none", "bank", "fresh", "supervised", "simclr")
 class CategoryEmbeddingNoise:
     """CEND: label embeddings diffused by N noise sources, ``e_n = e_off + M_n * q_n`` (CAE-DFKD).
 
-    N = 4 is the paper's best. Distributions and magnitudes are our reading: geometric from 0.25 to 2 keeps the classes
-    of standardised embeddings separable.
+    N = 4 is the paper's best. Distributions and magnitudes are our reading. The classes of standardised embeddings stay
+    separable up to a magnitude of about 3, but students are far better at 4 to 16, where the images of a class differ
+    (docs/findings.md, 2026-11-22).
     """
 
     name: Literal["category_embedding"] = "category_embedding"
     num_sources: int = 4
     distributions: tuple[str, ...] = STANDARD_NOISE_SOURCES  # repeated cyclically if fewer than num_sources
-    magnitude_range: tuple[float, float] = (0.25, 2.0)  # equal ends give every source one magnitude
+    magnitude_range: tuple[float, float] = (4.0, 16.0)  # equal ends give every source one magnitude
     learnable_magnitudes: bool = False
 
     def __post_init__(self) -> None:
@@ -51,10 +52,10 @@ class CategoryEmbeddingNoise:
         return tuple(self.distributions[n % len(self.distributions)] for n in range(self.num_sources))
 
     def magnitudes(self) -> tuple[float, ...]:
-        """Return M_1..M_N: geometric over the range; 1 for a single source (clipped to the range)."""
+        """Return M_1..M_N: geometric over the range; a single source has the range's geometric mean."""
         low, high = self.magnitude_range
         if self.num_sources == 1:
-            return (min(max(1.0, low), high),)
+            return (math.sqrt(low * high),)
         ratio = math.log(high / low) / (self.num_sources - 1)
         return tuple(low * math.exp(n * ratio) for n in range(self.num_sources))
 

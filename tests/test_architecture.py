@@ -150,7 +150,7 @@ def test_method_never_synchronises_talks_or_names_a_device() -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
                 dotted = isinstance(node.func, ast.Attribute)
-                call = ast.unparse(node.func) if not dotted else f".{node.func.attr}"  # type: ignore[attr-defined]
+                call = ast.unparse(node.func) if not dotted else f".{node.func.attr}"
                 if call in FORBIDDEN_CALLS and (file, call) not in ALLOWED_CALLS:
                     wrong.append(f"{file}:{node.lineno} calls {call}()")
     assert not wrong, "\n".join(wrong)

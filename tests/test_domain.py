@@ -37,4 +37,4 @@ def test_what_does_not_fit_is_refused(change: dict[str, object], message: str) -
     fits = {"channels": 1, "height": 8, "width": 8, "mean": (0.1,), "std": (1.0,)}
     named = {"class_names": ("a", "b"), "label_embeddings": torch.zeros(2, 5)}
     with pytest.raises(ValueError, match=message):
-        Domain(**{**fits, **named, **change})  # type: ignore[arg-type]
+        Domain(**{**fits, **named, **change})

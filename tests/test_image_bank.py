@@ -6,9 +6,7 @@ from dfkd.image_bank import ImageBank
 
 
 def new_bank(capacity: int = 10, num_sources: int = 2) -> ImageBank:
-    return ImageBank(
-        capacity=capacity, image_shape=(1, 2, 2), num_sources=num_sources, device=torch.device("cpu")
-    )
+    return ImageBank(capacity=capacity, image_shape=(1, 2, 2), num_sources=num_sources, device=torch.device("cpu"))
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -88,9 +86,7 @@ def test_storage_grows_as_needed_and_never_beyond_the_capacity() -> None:
 def test_a_balanced_sample_has_equal_classes_and_several_sources_each(
     num_classes: int, num_sources: int, batch_size: int
 ) -> None:
-    drawn = full_bank(num_classes, num_sources).sample_balanced(
-        batch_size, num_classes=num_classes, generator=seeded()
-    )
+    drawn = full_bank(num_classes, num_sources).sample_balanced(batch_size, num_classes=num_classes, generator=seeded())
     counts = torch.bincount(drawn.labels, minlength=num_classes)
     assert len(drawn.images) == batch_size
     assert int(counts.max() - counts.min()) <= 1

@@ -94,7 +94,10 @@ def test_loss_ignores_the_order_of_images_and_a_rotation_of_the_space() -> None:
 
 def test_two_workers_with_gathered_candidates_make_the_loss_of_one() -> None:
     projections, _, _ = batch(12, classes=2, num_sources=2)
-    labels, sources = torch.arange(12) % 2, torch.arange(12) // 2 % 2  # every anchor has a positive: halves weigh the same
+    labels, sources = (
+        torch.arange(12) % 2,
+        torch.arange(12) // 2 % 2,
+    )  # every anchor has a positive: halves weigh the same
     halves = []
     for worker in range(2):
         own = slice(6 * worker, 6 * worker + 6)

@@ -44,7 +44,9 @@ def test_equal_ends_give_every_source_one_magnitude() -> None:
 
 def test_only_learnable_magnitudes_are_parameters_and_they_stay_positive() -> None:
     assert not list(CategoryEmbedding(CategoryEmbeddingNoise(), EMBEDDINGS).parameters())
-    layer = CategoryEmbedding(CategoryEmbeddingNoise(learnable_magnitudes=True, magnitude_range=(0.25, 2.0)), EMBEDDINGS)
+    layer = CategoryEmbedding(
+        CategoryEmbeddingNoise(learnable_magnitudes=True, magnitude_range=(0.25, 2.0)), EMBEDDINGS
+    )
     optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
     drawn = layer.draw(LABELS, torch.Generator().manual_seed(1))
     before = layer(LABELS, drawn).detach()

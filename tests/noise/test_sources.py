@@ -28,7 +28,9 @@ def blocks(name: str) -> Tensor:
 
 def standard_errors(values: Tensor, expected: float) -> float:
     """By how many standard errors the mean of independent values [BLOCKS] misses what is expected."""
-    error = (values.std() / math.sqrt(len(values))).clamp_min(1e-9)  # constants, such as the square of +-1, must be exact
+    error = (values.std() / math.sqrt(len(values))).clamp_min(
+        1e-9
+    )  # constants, such as the square of +-1, must be exact
     return float((values.mean() - expected).abs() / error)
 
 

@@ -1,0 +1,134 @@
+"""What Ray, Tune, MLflow and checkpoints cost an epoch, over the bare ``distill()`` loop.
+
+The bare loop and a search of one trial run the same settings in turn, each in a process of its own with one thread.
+Compared is the time from the end of the first epoch to the end of the last, evaluation included on both sides.
+
+Example:
+    python benchmarks/platform_overhead.py search_spaces/cifar10_16px_cae.yaml --set dataset.path=/data/cifar10 \
+        --epochs 6 --repeats 2 --json benchmarks/results/platform_overhead.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("space", help="a file of search_spaces/")
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE")
+    parser.add_argument("--epochs", type=int, default=6, help="epochs of each run, warm-up included")
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--home", help="keeps the teacher between calls (default: a temporary folder)")
+    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(arguments.home or folder)
+        if arguments.bare:
+            print(json.dumps(bare_epochs(arguments, home)))
+            return
+        overrides = [option for value in short_run(arguments) for option in ("--set", value)]
+        bare, platform = [], []
+        for _ in range(arguments.repeats):
+            platform.append(per_epoch(platform_epochs(arguments, home, overrides)))
+            command = [sys.executable, __file__, arguments.space, "--bare", "--home", str(home), *overrides]
+            finished = subprocess.run(command, env=one_thread(), check=True, stdout=subprocess.PIPE, text=True)
+            bare.append(per_epoch(json.loads(finished.stdout.splitlines()[-1])))
+    facts = {
+        "space": arguments.space,
+        "epochs": arguments.epochs,
+        "bare_seconds_per_epoch": bare,
+        "platform_seconds_per_epoch": platform,
+        "overhead": statistics.median(platform) / statistics.median(bare) - 1,
+        "cpu_count": os.cpu_count(),
+    }
+    print(json.dumps(facts, indent=1))
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def short_run(arguments: argparse.Namespace) -> list[str]:
+    """Return the overrides of a run of few epochs, one of them warm-up."""
+    return [*arguments.set, f"distillation.epochs={arguments.epochs - 1}", "synthesis.warm_up_epochs=1"]
+
+
+def one_thread() -> dict[str, str]:
+    """Return the environment in which a process computes as a Ray worker of one CPU does."""
+    return os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def per_epoch(ends: list[float]) -> float:
+    """Return seconds an epoch after the first, from the times at which epochs ended."""
+    return (ends[-1] - ends[0]) / (len(ends) - 1)
+
+
+def bare_epochs(arguments: argparse.Namespace, home: Path) -> list[float]:
+    """Run the bare loop and return when each epoch ended, in seconds since its start."""
+    from dfkd.assembly import Materials, build_distillation, choose_device, evaluate_student
+    from dfkd.data import load_dataset
+    from dfkd.distillation import distill
+    from dfkd.jobs.console import Console
+    from dfkd.jobs.probe_cache import obtain_probe_set
+    from dfkd.jobs.teacher import obtain_teacher
+    from dfkd.search.load import load_space
+    from dfkd.tracking.home import default_tracking_uri
+
+    space = load_space(arguments.space, arguments.set)
+    settings = space.resolve({})
+    data = load_dataset(settings.dataset)
+    teacher = obtain_teacher(
+        settings,
+        data,
+        name=f"{space.settings.name}-teacher",
+        home=home,
+        tracking_uri=default_tracking_uri(home),
+        console=Console(sys.stderr),
+    )
+    materials = Materials(teacher=teacher, probe=obtain_probe_set(teacher, home), validation=data.validation)
+    run = build_distillation(settings, teacher, device=choose_device(settings))
+    began, ends = time.monotonic(), []
+    for _ in distill(run):
+        ends.append(time.monotonic() - began)
+        evaluate_student(run, settings, materials)
+    return ends
+
+
+def platform_epochs(arguments: argparse.Namespace, home: Path, overrides: list[str]) -> list[float]:
+    """Run a search of one trial and return when each epoch ended, in seconds since the trial's start."""
+    from mlflow import MlflowClient
+
+    from dfkd.config import read_yaml
+    from dfkd.tracking.home import default_tracking_uri
+
+    raw = read_yaml(arguments.space) | {"trials": 1, "workers_check": False, "early_stopping": None}
+    file = home / "overhead.yaml"
+    file.write_text(json.dumps(raw))  # JSON is YAML
+    outcome = home / "overhead.json"
+    command = [sys.executable, str(ROOT / "experiments" / "search.py"), str(file), "--home", str(home), "--json"]
+    subprocess.run([*command, str(outcome), *overrides], env=one_thread(), check=True, stdout=sys.stderr)
+    facts = json.loads(outcome.read_text())
+    client = MlflowClient(default_tracking_uri(home))
+    experiment = client.get_experiment_by_name(raw["name"])
+    found = client.search_runs([experiment.experiment_id], f"tags.`dfkd.search_id` = '{facts['search_id']}'")
+    trial = next(run for run in found if run.data.tags.get("dfkd.kind") == "trial")
+    history = client.get_metric_history(trial.info.run_id, "time/elapsed_seconds")
+    return [point.value for point in sorted(history, key=lambda point: point.step)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dfkd.domain import Domain
+from dfkd.settings.synthesis import (
+    CategoryAwareSettings,
+    CategoryEmbeddingNoise,
+    ContrastSettings,
+    GeneratorSettings,
+    LabelNoiseLayer,
+)
+from dfkd.synthesis.cae import CategoryAware
+from dfkd.synthesis.protocol import SingleWorker, StudentOutput, SyntheticBatch
+from dfkd.teacher_student import TeacherStudent
+
+TINY = CategoryAwareSettings(
+    batch_size=80,
+    generator_steps=2,
+    warm_up_epochs=1,
+    warm_up_rounds=1,
+    rounds_per_epoch=1,
+    reset_generator_every=2,
+    generator=GeneratorSettings(width=4),
+    contrast=ContrastSettings(kind="bank", width=8),
+)
+Build = Callable[..., CategoryAware]
+
+
+@pytest.fixture
+def build(tiny_network: Callable[..., nn.Module], tiny_domain: Callable[..., Domain]) -> Build:
+    def make(seed: int = 0, *, crop_padding: int = 1, contrast: str = "bank", **changes: Any) -> CategoryAware:
+        pair = TeacherStudent(tiny_network(0), tiny_network(1))
+        settings = dataclasses.replace(TINY, contrast=ContrastSettings(kind=contrast, width=8))
+        settings = dataclasses.replace(settings, **changes)
+        random = torch.Generator().manual_seed(seed)
+        return CategoryAware(settings, pair, tiny_domain(crop_padding=crop_padding), random)
+
+    return make
+
+
+def stored(method: CategoryAware) -> tuple[Tensor, Tensor, Tensor]:
+    state = method.bank.state_dict()
+    return tuple(state[name] for name in ("images", "labels", "sources"))
+
+
+def test_a_batch_holds_every_drawn_class_under_every_source(build: Build) -> None:
+    method = build()
+    method.synthesize(0)
+    _, labels, sources = stored(method)
+    cells = torch.bincount(labels * 4 + sources, minlength=40)
+    assert cells.tolist() == [2] * 40  # 80 images over 10 classes and 4 sources
+
+
+@pytest.mark.parametrize("num_sources", [3, 6])
+def test_a_batch_that_sources_do_not_divide_is_still_full(build: Build, num_sources: int) -> None:
+    method = build(noise=CategoryEmbeddingNoise(num_sources=num_sources))
+    method.synthesize(0)
+    _, labels, sources = stored(method)
+    assert len(labels) == 80
+    assert torch.bincount(sources, minlength=num_sources).min() > 0
+
+
+def test_classes_follow_the_prior(build: Build) -> None:
+    method = build(class_prior=(0.5, 0.2) + (0.0375,) * 8)
+    method.synthesize(0)
+    assert (torch.bincount(stored(method)[1], minlength=10)[:2] - torch.tensor([40, 16])).abs().max() <= 4
+
+
+def test_warm_up_fills_the_bank_without_student_or_adversary(build: Build) -> None:
+    method = build(warm_up_rounds=3)
+    assert method.rounds(0, steps_per_epoch=7).student_steps == 0
+    assert method.rounds(1, steps_per_epoch=7).student_steps == 7
+    assert "adversarial" not in method.synthesize(0)
+    assert len(method.bank) == 3 * 80
+    assert "adversarial" in method.synthesize(1)
+    assert len(method.bank) == 4 * 80
+
+
+def test_an_adversarial_weight_of_zero_leaves_the_term_out(build: Build) -> None:
+    weights = dataclasses.replace(TINY.weights, adversarial=0.0)
+    method = build(weights=weights)
+    method.synthesize(0)
+    assert "adversarial" not in method.synthesize(1)
+
+
+def test_the_batch_of_the_best_loss_is_kept(build: Build) -> None:
+    # Without augmentation a step's loss belongs to its images; a wild learning rate makes every later step worse.
+    once, often = (build(crop_padding=0, learning_rate=50.0, generator_steps=steps) for steps in (1, 4))
+    lowest = [method.synthesize(0)["generator_loss"] for method in (once, often)]
+    assert torch.equal(lowest[0], lowest[1])
+    assert torch.equal(stored(once)[0], stored(often)[0])
+
+
+def test_a_better_later_batch_replaces_the_first(build: Build) -> None:
+    once, often = (build(crop_padding=0, generator_steps=steps) for steps in (1, 10))
+    assert float(often.synthesize(0)["generator_loss"]) < float(once.synthesize(0)["generator_loss"])
+    assert not torch.equal(stored(once)[0], stored(often)[0])
+
+
+def test_the_generator_starts_afresh_in_place_every_so_many_epochs(build: Build) -> None:
+    method = build(reset_generator_every=2)
+    pointers = [parameter.data_ptr() for parameter in method.generator.parameters()]
+    optimizers = []
+    for epoch in range(4):
+        method.synthesize(epoch)
+        optimizers.append(method.optimizer)
+    assert optimizers[0] is optimizers[1] and optimizers[1] is not optimizers[2] and optimizers[2] is optimizers[3]
+    assert [parameter.data_ptr() for parameter in method.generator.parameters()] == pointers
+    steps = [int(state["step"]) for state in method.optimizer.state.values()]
+    assert set(steps) == {2 * TINY.generator_steps}  # of epochs 2 and 3
+
+
+def test_moments_of_a_reinitialised_noise_layer_are_forgotten_each_round(build: Build) -> None:
+    method = build(noise=LabelNoiseLayer(width=9), warm_up_rounds=3)
+    method.synthesize(0)
+    steps = {name: int(method.optimizer.state[p]["step"]) for name, p in method.noise.named_parameters()}
+    assert set(steps.values()) == {TINY.generator_steps}
+    assert int(method.optimizer.state[method.generator.to_image.bias]["step"]) == 3 * TINY.generator_steps
+
+
+def test_redrawn_noise_makes_another_batch(build: Build) -> None:
+    kept, redrawn = build(redraw_noise=False), build(redraw_noise=True)
+    for method in (kept, redrawn):
+        method.synthesize(0)
+    assert not torch.equal(stored(kept)[0], stored(redrawn)[0])
+
+
+def test_bank_batches_are_balanced_with_several_sources_a_class(build: Build) -> None:
+    method = build(contrast="bank")
+    method.synthesize(0)
+    batch = method.sample(40)
+    assert batch.labels is not None and batch.sources is not None
+    assert torch.bincount(batch.labels, minlength=10).tolist() == [4] * 10
+    assert all(len(batch.sources[batch.labels == label].unique()) == 4 for label in range(10))
+
+
+def test_simclr_batches_hold_two_views_of_each_image_side_by_side(build: Build) -> None:
+    method = build(contrast="simclr")
+    method.synthesize(0)
+    images = method.sample(20).images
+    assert torch.equal(images[0::2], images[1::2])
+    assert len(images.flatten(1).unique(dim=0)) > 5
+
+
+def test_half_of_a_fresh_batch_comes_from_the_generator_at_this_moment(build: Build) -> None:
+    method = build(contrast="fresh")
+    method.synthesize(0)
+    images = method.sample(41).images
+    grey = images * 255
+    whole = (grey - grey.round()).abs().flatten(1).amax(dim=1) < 1e-4  # what the bank's 8 bits leave
+    assert whole.tolist() == [True] * 20 + [False] * 21
+    assert not images.requires_grad
+
+
+def loss_of(method: CategoryAware, batch: SyntheticBatch, teacher_logits: Tensor) -> dict[str, float]:
+    projections = nn.functional.normalize(torch.randn(len(batch.images), 8, generator=torch.Generator().manual_seed(5)))
+    output = StudentOutput(logits=torch.zeros(len(batch.images), 10), projections=projections)
+    found = method.student_loss(batch, teacher_logits, output, SingleWorker())
+    return {name: float(value) for name, value in (found.terms | found.metrics).items()}
+
+
+def test_the_contrast_term_carries_its_weight_and_counts_usable_anchors(build: Build) -> None:
+    method = build(contrast="bank")
+    method.synthesize(0)
+    batch = method.sample(40)
+    right = nn.functional.one_hot(batch.labels, 10).float()
+    whole = loss_of(method, batch, right)
+    assert (whole["usable_anchors"], whole["label_mismatch"]) == (1, 0)
+    method.settings = dataclasses.replace(method.settings, contrast=ContrastSettings(kind="bank", weight=1.5, width=8))
+    assert loss_of(method, batch, right)["contrast_bank"] == pytest.approx(3 * whole["contrast_bank"])
+
+
+def test_only_matching_leaves_out_images_that_the_teacher_sees_otherwise(build: Build) -> None:
+    method = build(contrast="bank")
+    method.synthesize(0)
+    batch = method.sample(40)
+    assert batch.labels is not None
+    half = torch.where(batch.labels < 5, batch.labels, (batch.labels + 1) % 10)  # classes 5 to 9 are seen as others
+    logits = nn.functional.one_hot(half, 10).float()
+    assert loss_of(method, batch, logits)["usable_anchors"] == 1
+    contrast = dataclasses.replace(method.settings.contrast, only_matching=True)
+    method.settings = dataclasses.replace(method.settings, contrast=contrast)
+    found = loss_of(method, batch, logits)
+    assert (found["usable_anchors"], found["label_mismatch"]) == (0.5, 0.5)
+    nobody = nn.functional.one_hot((batch.labels + 1) % 10, 10).float()
+    assert loss_of(method, batch, nobody)["contrast_bank"] == 0
+
+
+def test_without_contrast_there_is_no_head_and_no_term(build: Build) -> None:
+    method = build(contrast="none")
+    method.synthesize(0)
+    assert method.student_head is None
+    output = StudentOutput(logits=torch.zeros(4, 10))
+    assert method.student_loss(method.sample(4), torch.zeros(4, 10), output, SingleWorker()) == ({}, {})
+
+
+def test_a_preview_shows_the_newest_images(build: Build) -> None:
+    method = build()
+    assert method.preview() is None
+    method.synthesize(0)
+    preview = method.preview()
+    assert preview is not None and preview.dtype == torch.uint8
+    assert torch.equal(preview, stored(method)[0][-len(preview) :])

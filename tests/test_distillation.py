@@ -1,0 +1,224 @@
+"""Contract of every method in ``SYNTHESIZERS``, under every noise layer and kind of contrast, on tiny networks."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from dfkd.distillation import Distillation, EpochReport, Means, distill, set_learning_rate
+from dfkd.domain import Domain
+from dfkd.settings.distillation import DistillationSettings
+from dfkd.settings.synthesis import (
+    CONTRAST_KINDS,
+    STRUCTURED_NOISE_SOURCES,
+    CategoryAwareSettings,
+    CategoryEmbeddingNoise,
+    ContrastSettings,
+    GaussianNoise,
+    GeneratorSettings,
+    LabelNoiseLayer,
+    RandomNoiseSettings,
+    SynthesisSettings,
+)
+from dfkd.synthesis import SYNTHESIZERS, build_synthesizer
+from dfkd.teacher_student import TeacherStudent
+
+EPOCHS = DistillationSettings(epochs=2, steps_per_epoch=3, batch_size=24)
+NOISE_LAYERS = {
+    "cend": CategoryEmbeddingNoise(),
+    "cend-learnt": CategoryEmbeddingNoise(
+        num_sources=3, distributions=STRUCTURED_NOISE_SOURCES, learnable_magnitudes=True
+    ),
+    "nayer": LabelNoiseLayer(width=9),
+    "gaussian": GaussianNoise(width=9),
+}
+CAE = CategoryAwareSettings(
+    batch_size=40, generator_steps=2, warm_up_epochs=1, warm_up_rounds=2, reset_generator_every=2,
+    generator=GeneratorSettings(width=4),
+)  # fmt: skip
+METHODS: dict[str, SynthesisSettings] = {
+    f"{name}-{kind}": dataclasses.replace(CAE, noise=noise, contrast=ContrastSettings(kind=kind, width=8))
+    for name, noise in NOISE_LAYERS.items()
+    for kind in CONTRAST_KINDS
+}
+METHODS["cend-redrawn"] = dataclasses.replace(CAE, redraw_noise=True)
+METHODS["random_noise"] = RandomNoiseSettings()
+
+Start = Callable[..., Distillation]
+every_method = pytest.mark.parametrize("method", METHODS)
+
+
+@pytest.fixture
+def start(tiny_network: Callable[..., nn.Module], tiny_domain: Callable[..., Domain]) -> Start:
+    def make(
+        method: str | SynthesisSettings, seed: int = 0, settings: DistillationSettings = EPOCHS, **network: Any
+    ) -> Distillation:
+        pair = TeacherStudent(tiny_network(0, **network), tiny_network(1, width=6))
+        random, domain = torch.Generator().manual_seed(seed), tiny_domain()
+        chosen = METHODS[method] if isinstance(method, str) else method
+        return Distillation(pair, build_synthesizer(chosen, pair, domain, random), domain, settings, random)
+
+    return make
+
+
+def outcome(reports: list[EpochReport]) -> list[dict[str, float]]:
+    return [report.metrics for report in reports]
+
+
+def same_weights(one: Distillation, other: Distillation) -> bool:
+    pairs = zip(one.network.state_dict().values(), other.network.state_dict().values(), strict=True)
+    return all(torch.equal(left, right) for left, right in pairs)
+
+
+def test_every_method_of_the_table_is_held_to_the_contract() -> None:
+    assert {settings.method for settings in METHODS.values()} == set(SYNTHESIZERS)
+
+
+@every_method
+def test_losses_are_finite_and_every_epoch_is_reported(start: Start, method: str) -> None:
+    run = start(method)
+    reports = list(distill(run))
+    assert [report.epoch for report in reports] == list(range(run.total_epochs))
+    assert all(math.isfinite(value) for report in reports for value in report.metrics.values())
+    assert reports[-1].metrics["distillation/kd"] > 0
+    last = {name.removeprefix("distillation/") for name in reports[-1].metrics if name.startswith("distillation/")}
+    assert (run.synthesizer.student_head is not None) == any(name.startswith("contrast_") for name in last)
+
+
+@every_method
+def test_samples_have_the_shape_and_range_of_images(start: Start, method: str) -> None:
+    run = start(method)
+    run.synthesizer.synthesize(0)
+    batch = run.synthesizer.sample(10)
+    assert batch.images.shape == (10, 1, 8, 8)
+    assert 0 <= batch.images.min() < batch.images.max() <= 1
+    assert batch.labels is None or (batch.labels.shape == (10,) and 0 <= batch.labels.min() <= batch.labels.max() < 10)
+
+
+@every_method
+def test_a_run_resumed_after_any_epoch_gives_the_same_numbers_bit_for_bit(start: Start, method: str) -> None:
+    whole = start(method)
+    expected = outcome(list(distill(whole)))
+    for stop in range(len(expected) - 1):
+        first = start(method)
+        before = [next(reports) for reports in [distill(first)] for _ in range(stop + 1)]
+        resumed = start(method, seed=99)  # another seed: only the state may decide
+        resumed.load_state_dict(first.state_dict())
+        assert outcome(before + list(distill(resumed))) == expected
+        assert same_weights(resumed, whole)
+
+
+@every_method
+def test_a_seed_decides_the_run(start: Start, method: str) -> None:
+    torch.manual_seed(1)
+    one = start(method, seed=1)
+    numbers = outcome(list(distill(one)))
+    torch.manual_seed(2)  # the global state must not matter
+    again, other = start(method, seed=1), start(method, seed=2)
+    assert outcome(list(distill(again))) == numbers and same_weights(one, again)
+    assert outcome(list(distill(other))) != numbers and not same_weights(one, other)
+
+
+@every_method
+def test_the_teacher_is_untouched_and_the_student_can_learn_again(start: Start, method: str) -> None:
+    run = start(method)
+    teacher, student = run.pair.teacher, run.pair.student
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    list(distill(run))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
+    assert all(parameter.grad is None and not parameter.requires_grad for parameter in teacher.parameters())
+    assert not any(module.training for module in teacher.modules())
+    assert not any(module._forward_pre_hooks or module._forward_hooks for module in teacher.modules())
+    assert all(parameter.requires_grad for parameter in student.parameters())
+    assert all(module.training for module in student.modules())
+
+
+def test_the_student_does_not_move_during_warm_up_and_moves_after(start: Start) -> None:
+    run, untouched = start("cend-bank"), start("cend-bank")
+    reports = distill(run)
+    assert "distillation/kd" not in next(reports).metrics
+    assert same_weights(run, untouched)
+    assert "distillation/kd" in next(reports).metrics
+    assert not same_weights(run, untouched)
+
+
+def test_the_student_comes_to_agree_with_its_teacher(start: Start) -> None:
+    run = start("cend-none", settings=dataclasses.replace(EPOCHS, epochs=4, steps_per_epoch=40))
+    losses = [report.metrics["distillation/kd"] for report in distill(run) if report.epoch > 0]
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def test_a_teacher_without_batch_norm_works_where_its_term_is_zero(start: Start) -> None:
+    settings = dataclasses.replace(CAE, weights=dataclasses.replace(CAE.weights, batch_norm=0.0))
+    metrics = list(distill(start(settings, batch_norm=False)))[-1].metrics
+    assert metrics["synthesis/batch_norm"] == 0
+    assert math.isfinite(metrics["distillation/kd"])
+
+
+def test_learning_rate_falls_on_a_cosine_over_the_epochs_after_warm_up(start: Start) -> None:
+    run = start("cend-none")  # one epoch of warm-up, then two
+    found = []
+    for epoch, progress in ((1, 0.0), (1, 0.5), (2, 0.0), (2, 0.5), (3, 0.0)):
+        run.epoch = epoch
+        set_learning_rate(run, progress=progress)
+        found.append(run.optimizer.param_groups[0]["lr"])
+    quarter = 0.1 * (1 + math.cos(math.pi / 4))  # of 0.2, after half an epoch of two
+    assert found == pytest.approx([0.2, quarter, 0.1, 0.2 - quarter, 0.0])
+
+
+def test_the_last_step_of_a_run_has_the_last_learning_rate_of_the_schedule(start: Start) -> None:
+    run = start("cend-none")
+    list(distill(run))
+    expected = 0.1 * (1 + math.cos(math.pi * 5 / 6))  # the sixth of 2 * 3 steps
+    assert run.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "message"),
+    [
+        ("cend-bank", dataclasses.replace(EPOCHS, learning_rate=1e30), r"epoch 1: distillation/kd is (nan|inf)"),
+        ("cend-bank", dataclasses.replace(EPOCHS, temperature=1e-40), r"epoch 1: distillation/kd is (nan|inf)"),
+        (dataclasses.replace(CAE, learning_rate=1e38), EPOCHS, r"epoch 0: synthesis/one_hot is (nan|inf)"),
+    ],
+)
+def test_a_loss_that_is_not_finite_names_epoch_and_term(
+    start: Start, method: str | SynthesisSettings, settings: DistillationSettings, message: str
+) -> None:
+    with pytest.raises(FloatingPointError, match=message):
+        list(distill(start(method, settings=settings)))
+
+
+def test_a_failed_synthesis_leaves_no_hook_and_a_student_that_can_learn(start: Start) -> None:
+    run = start("cend-bank")
+    run.synthesizer.generator.to_image = nn.Linear(1, 1)
+    with pytest.raises(RuntimeError):
+        next(distill(run))
+    assert not any(module._forward_pre_hooks for module in run.pair.teacher.modules())
+    assert all(parameter.requires_grad for parameter in run.pair.student.parameters())
+
+
+def test_means_are_taken_per_name_over_the_times_it_was_added() -> None:
+    means = Means()
+    means.add("a", {"x": torch.tensor(1.0), "y": torch.tensor(5.0)})
+    means.add("a", {"x": torch.tensor(2.0)})
+    assert means.to_floats(0) == {"a/x": 1.5, "a/y": 5.0}
+
+
+def test_wrap_is_called_once_with_student_and_head_and_does_the_forward_passes(start: Start) -> None:
+    plain = start("cend-bank")
+    wrapped: list[nn.Module] = []
+
+    def wrap(module: nn.Module) -> nn.Module:
+        wrapped.append(nn.Sequential(module))
+        return wrapped[-1]
+
+    run = Distillation(plain.pair, plain.synthesizer, plain.domain, EPOCHS, plain.random, wrap=wrap)
+    calls: list[int] = []
+    run.parallel_network.register_forward_hook(lambda module, inputs, output: calls.append(len(inputs[0])))
+    list(distill(run))
+    assert wrapped == [run.parallel_network] and list(wrapped[0]) == [run.network]
+    assert calls == [EPOCHS.batch_size] * 6  # steps of the student; synthesis goes through the bare student

@@ -6,7 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from dfkd.tracking.delivery import deliver_journal
+from _bootstrap import find_package
+
+find_package()
+
+from dfkd.tracking.delivery import deliver_journal  # noqa: E402
 
 
 def main() -> int:

@@ -8,10 +8,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dfkd.label_embeddings.packaged import PACKAGED_VOCABULARIES, packaged_vectors
-from dfkd.label_embeddings.text_encoder import describe_encoder, text_embeddings
-from dfkd.label_embeddings.vectors import LabelVectors, write_vectors
-from dfkd.settings.experiment import LabelEmbeddingSettings
+from _bootstrap import find_package
+
+find_package()
+
+from dfkd.label_embeddings.packaged import PACKAGED_VOCABULARIES, packaged_vectors  # noqa: E402
+from dfkd.label_embeddings.text_encoder import describe_encoder, text_embeddings  # noqa: E402
+from dfkd.label_embeddings.vectors import LabelVectors, write_vectors  # noqa: E402
+from dfkd.settings.experiment import LabelEmbeddingSettings  # noqa: E402
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from dfkd.tracking.connection import check_reachable
-from dfkd.tracking.home import open_home, resolve_tracking_uri
-from dfkd.tracking.registry import promote
+from _bootstrap import find_package
+
+find_package()
+
+from dfkd.tracking.connection import check_reachable  # noqa: E402
+from dfkd.tracking.home import open_home, resolve_tracking_uri  # noqa: E402
+from dfkd.tracking.registry import promote  # noqa: E402
 
 
 def main() -> int:

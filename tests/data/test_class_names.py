@@ -9,7 +9,7 @@ def test_files_name_the_classes() -> None:
 
 
 def test_numbers_name_the_classes_where_nobody_does() -> None:
-    assert choose_class_names(DatasetSettings(), None, 3) == ("0", "1", "2")
+    assert choose_class_names(DatasetSettings(), None, 3) == ("class 0", "class 1", "class 2")
 
 
 def test_settings_name_the_classes_where_the_files_do_not() -> None:

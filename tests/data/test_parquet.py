@@ -55,7 +55,7 @@ def test_an_exam_without_training_images_can_be_loaded(tmp_path: Path, write_par
 
 def test_classes_without_names_are_numbered(tmp_path: Path, write_parquet: Write, png: Png) -> None:
     write_parquet(tmp_path / "train.parquet", [png(0), png(1)], [0, 2])
-    assert load(tmp_path).class_names == ("0", "1", "2")
+    assert load(tmp_path).class_names == ("class 0", "class 1", "class 2")
     assert load(tmp_path, class_names=("a", "b", "c")).class_names == ("a", "b", "c")
 
 

@@ -20,7 +20,7 @@ def choose_class_names(settings: DatasetSettings, found: tuple[str, ...] | None,
     """
     wanted = settings.class_names
     if wanted is None:
-        return found if found is not None else tuple(str(label) for label in range(num_labels))
+        return found if found is not None else tuple(f"class {label}" for label in range(num_labels))
     if found is None:
         return wanted
     if len(wanted) != len(found):

@@ -21,6 +21,7 @@ from dfkd.search.selection import TieMargin, TrialScore, choose, estimate_tie_ma
 from dfkd.search.trust import TrustReport, trust_report
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import to_dict
+from dfkd.synthesis import METHOD_TITLES
 from dfkd.tracking.card import StudentCard
 from dfkd.tracking.protocol import Tracker
 from dfkd.tracking.registry import RegisteredModel, register_student
@@ -28,7 +29,6 @@ from dfkd.tracking.registry import RegisteredModel, register_student
 if TYPE_CHECKING:
     from dfkd.jobs.search import Running
 
-METHOD_NAMES = {"cae": "CAE-DFKD (our reading)", "random_noise": "KD on random noise"}
 COLLAPSED_SHARE = 0.9  # of the probe that one class takes
 CHANCE_MARGIN = 0.02
 
@@ -157,7 +157,7 @@ def make_card(
     teacher, objective = running.materials.teacher, running.space.settings.objective
     assert running.materials.probe is not None
     return StudentCard(
-        method=METHOD_NAMES[settings.synthesis.method],
+        method=METHOD_TITLES[settings.synthesis.method],
         teacher_name=teacher.architecture,
         teacher_hash=teacher.hash,
         teacher_shifted=teacher.shifted,

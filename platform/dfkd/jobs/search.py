@@ -97,8 +97,8 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
         console=console,
         retrain=options.retrain_teacher,
     )
+    console.say("probe set: making an exam from the teacher alone, or reading it if it was made before")
     probe = obtain_probe_set(teacher, home)
-    console.say(f"probe set: {len(probe.images)} synthetic images made from the teacher alone")
     materials = Materials(teacher=teacher, probe=probe, validation=data.validation)
     with connected(), MlflowTracking(tracking_uri, home, folder.search_id) as tracking:
         refuse_local_store_on_cluster(tracking_uri, num_nodes=num_nodes())

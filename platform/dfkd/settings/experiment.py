@@ -141,8 +141,8 @@ class LabelEmbeddingSettings:
     def __post_init__(self) -> None:
         if self.name == "file" and not self.path:
             raise ValueError("path: label embeddings from a file need its path, got none.")
-        if self.name == "sentence_transformers" and not self.model:
-            raise ValueError("model: label embeddings from a text encoder need its folder or name, got none.")
+        if self.name in ("sentence_transformers", "index") and not self.model:
+            raise ValueError(f"model: label embeddings '{self.name}' need a text encoder's folder or name, got none.")
         if "{class}" not in self.prompt:
             raise ValueError(f"prompt: expected the place holder {{class}} in it, got {self.prompt!r}.")
         check_at_least("width", self.width, 1)

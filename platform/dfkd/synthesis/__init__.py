@@ -13,6 +13,9 @@ from dfkd.synthesis.protocol import Synthesizer
 from dfkd.synthesis.random_noise import RandomNoise
 from dfkd.teacher_student import TeacherStudent
 
+#: How tables call a method.
+METHOD_TITLES = {"cae": "CAE-DFKD (our reading)", "random_noise": "KD on random noise"}
+
 SYNTHESIZERS: dict[str, Any] = {"cae": CategoryAware, "random_noise": RandomNoise}
 
 

@@ -123,15 +123,16 @@ class CategoryAware:
         return loss, terms
 
     def sample(self, batch_size: int) -> SyntheticBatch:
-        """Draw from the bank as the contrast needs it: balanced, half freshly generated, or in two views."""
+        """Draw from the bank, class-balanced for every kind of contrast, so that an ablation changes the loss alone.
+
+        ``fresh`` takes half of the batch from the generator at this moment, ``simclr`` takes every image twice.
+        """
         kind = self.settings.contrast.kind
-        if kind == "none":
-            return SyntheticBatch(**self.bank.sample(batch_size, generator=self.random)._asdict())
         if kind == "simclr":
-            half = self.bank.sample(-(-batch_size // 2), generator=self.random)
+            half = self._sample_bank(-(-batch_size // 2))
             return SyntheticBatch(**{name: value.repeat_interleave(2, 0) for name, value in half._asdict().items()})
         num_banked = batch_size // 2 if kind == "fresh" else batch_size
-        banked = self.bank.sample_balanced(num_banked, num_classes=self.domain.num_classes, generator=self.random)
+        banked = self._sample_bank(num_banked)
         if kind != "fresh":
             return SyntheticBatch(**banked._asdict())
         fresh = self._generate(batch_size - num_banked)
@@ -140,6 +141,9 @@ class CategoryAware:
             labels=torch.cat([banked.labels, fresh.labels]),
             sources=torch.cat([banked.sources, fresh.sources]),
         )
+
+    def _sample_bank(self, batch_size: int) -> BankSample:
+        return self.bank.sample_balanced(batch_size, num_classes=self.domain.num_classes, generator=self.random)
 
     @torch.no_grad()
     def _generate(self, count: int) -> BankSample:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import statistics
 import subprocess
 import sys
@@ -24,32 +25,36 @@ from scipy import stats
 RESULTS = Path(__file__).parent / "results"
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="of the folder under benchmarks/results/")
     parser.add_argument("--seeds", type=int, nargs="+", required=True)
-    parser.add_argument(
-        "command", nargs=argparse.REMAINDER, help="after --: a script under experiments/ and its options"
-    )
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def main() -> None:
-    arguments = parse_arguments()
-    command = [part for part in arguments.command if part != "--"]
+    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    arguments, command = parse_arguments(sys.argv[1:split]), sys.argv[split + 1 :]
+    if not command:
+        raise SystemExit("expected -- and then a script under experiments/ with its options; see --help")
     folder = RESULTS / arguments.name
     for seed in arguments.seeds:
         file = folder / f"seed-{seed}.json"
         if not file.exists():
             subprocess.run([sys.executable, *command, "--set", f"seed={seed}", "--json", str(file)], check=True)
     outcomes = [json.loads((folder / f"seed-{seed}.json").read_text()) for seed in arguments.seeds]
-    lines = [f"{' '.join(command)}", f"seeds {arguments.seeds}", ""]
+    lines = [without_folders(command), f"seeds {arguments.seeds}", ""]
     for part in ("test", "test_of_default_settings", "test_of_noise_floor"):
         names = sorted({name for outcome in outcomes for name in outcome.get(part, {})})
         lines += [f"{part}/{name}: {interval([outcome[part][name] for outcome in outcomes])}" for name in names]
     summary = "\n".join(lines)
     (folder / "summary.txt").write_text(summary + "\n")
     print(summary)
+
+
+def without_folders(command: list[str]) -> str:
+    """Return the command as results show it: absolute paths cut to their last part."""
+    return " ".join(re.sub(r"(?<![\w.])/\S*/", "…/", part) for part in command)
 
 
 def interval(values: list[float]) -> str:

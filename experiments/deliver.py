@@ -21,7 +21,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         undelivered = deliver_journal(arguments.journal, tracking_uri=arguments.tracking_uri)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, ValueError) as error:  # ConnectionError and BlockingIOError are OSErrors
         undelivered = str(error)
     print(undelivered or f"All events of {arguments.journal} are in MLflow.", file=sys.stderr if undelivered else None)
     return 1 if undelivered else 0

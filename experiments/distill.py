@@ -18,6 +18,7 @@ find_package()
 
 from dfkd.config import apply_overrides, experiment_settings, read_yaml  # noqa: E402
 from dfkd.jobs.command import run_command  # noqa: E402
+from dfkd.jobs.surroundings import check_surroundings  # noqa: E402
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -41,6 +42,7 @@ def main() -> None:
         workers = [] if arguments.workers is None else [f"workers={arguments.workers}"]
         experiment = apply_overrides(raw.get("experiment", raw), [*arguments.set, *workers])
         settings = experiment_settings(experiment, arguments.config)
+        check_surroundings(settings, home=arguments.home, tracking_uri=arguments.tracking_uri, ray=settings.workers > 1)
         from dfkd.jobs.distill import DistillOptions, run_distillation
 
         options = DistillOptions(

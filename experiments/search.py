@@ -17,6 +17,7 @@ find_package()
 
 from dfkd.jobs.command import run_command  # noqa: E402
 from dfkd.jobs.search_options import SearchOptions  # noqa: E402
+from dfkd.jobs.surroundings import check_surroundings  # noqa: E402
 from dfkd.search.load import load_space  # noqa: E402
 
 
@@ -41,6 +42,9 @@ def main() -> None:
     arguments = parse_arguments()
     with run_command() as console:
         space = load_space(arguments.space, arguments.set, trials=arguments.trials)
+        experiment = space.resolve({})
+        check_surroundings(experiment, home=arguments.home, tracking_uri=arguments.tracking_uri, ray=True)
+        console.say(f"{arguments.space}: checked; loading torch, Ray and MLflow")
         from dfkd.jobs.search import run_search
 
         options = SearchOptions(

@@ -14,7 +14,8 @@ from _bootstrap import find_package
 find_package()
 
 from dfkd.config import apply_overrides, experiment_settings, read_yaml  # noqa: E402
-from dfkd.jobs.command import run_command  # noqa: E402
+from dfkd.jobs.command import open_output, run_command  # noqa: E402
+from dfkd.jobs.surroundings import check_surroundings  # noqa: E402
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -36,9 +37,8 @@ def main() -> None:
     with run_command() as console:
         raw = read_yaml(arguments.config)
         settings = experiment_settings(apply_overrides(raw.get("experiment", raw), arguments.set), arguments.config)
+        check_surroundings(settings, home=arguments.home, tracking_uri=arguments.tracking_uri)
         name = arguments.name or f"{raw.get('name', 'dfkd')}-teacher"
-        from pathlib import Path
-
         from dfkd.data import load_dataset
         from dfkd.jobs.teacher import obtain_teacher
         from dfkd.teachers import save_teacher
@@ -47,6 +47,7 @@ def main() -> None:
 
         home = open_home(arguments.home)
         tracking_uri = resolve_tracking_uri(arguments.tracking_uri, home=home)
+        save_file = open_output(arguments.save, option="--save")
         check_reachable(tracking_uri)
         data = load_dataset(settings.dataset)
         teacher = obtain_teacher(
@@ -58,9 +59,9 @@ def main() -> None:
             console=console,
             retrain=arguments.retrain,
         )
-        if arguments.save:
-            save_teacher(Path(arguments.save), teacher)
-            console.say(f"teacher: written to {arguments.save}")
+        if save_file:
+            save_teacher(save_file, teacher)
+            console.say(f"teacher: written to {save_file}")
 
 
 if __name__ == "__main__":

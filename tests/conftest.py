@@ -1,12 +1,29 @@
-"""Tiny networks and a tiny domain: 8x8 images of one channel, a few thousand parameters, on the CPU."""
+"""Tiny networks, a tiny domain and a tiny experiment: 8x8 images of one channel, some thousand parameters, a CPU."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from dfkd.assembly import Materials
+from dfkd.data.image_set import ImageSet
 from dfkd.domain import Domain
+from dfkd.models import build_model
+from dfkd.probe_set import ProbeSet
+from dfkd.settings.distillation import DistillationSettings
+from dfkd.settings.experiment import (
+    DatasetSettings,
+    ExperimentSettings,
+    LabelEmbeddingSettings,
+    StudentSettings,
+    TeacherSettings,
+)
+from dfkd.settings.synthesis import CategoryAwareSettings, GeneratorSettings
+from dfkd.teachers import Teacher
+
+IMAGE_SHAPE, CLASSES = (1, 8, 8), ("cat", "dog", "eel")
 
 
 class TinyNetwork(nn.Module):
@@ -60,6 +77,65 @@ def tiny_domain() -> Callable[..., Domain]:
             class_names=tuple(f"class {index}" for index in range(num_classes)),
             label_embeddings=torch.randn(num_classes, 24, generator=torch.Generator().manual_seed(0)),
             crop_padding=crop_padding,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_teacher() -> Teacher:
+    """Three classes; never trained, but with BatchNorm statistics of its own."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build_model("digits_student", num_classes=len(CLASSES), in_channels=1)
+        with torch.no_grad():
+            model.train()(torch.randn(64, *IMAGE_SHAPE))
+    return Teacher(
+        model=model.eval(),
+        architecture="digits_student",
+        class_names=CLASSES,
+        image_shape=IMAGE_SHAPE,
+        mean=(0.3,),
+        std=(0.4,),
+        provenance="made in a test",
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_materials(tiny_teacher: Teacher) -> Materials:
+    """Random images as probe and validation set."""
+    random = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (2, 30, *IMAGE_SHAPE), generator=random, dtype=torch.uint8)
+    with torch.no_grad():
+        logits = tiny_teacher.model(tiny_teacher.normalise(images[0].float() / 255))
+    labels = torch.randint(0, len(CLASSES), (30,), generator=random)
+    return Materials(
+        teacher=tiny_teacher,
+        probe=ProbeSet(images=images[0], teacher_logits=logits),
+        validation=ImageSet(images[1], labels),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_settings() -> Callable[..., ExperimentSettings]:
+    """Make the settings of the tiny experiment; keywords are those of its synthesis, or of its distillation."""
+
+    def make(
+        *, seed: int = 0, workers: int = 1, distillation: dict[str, Any] | None = None, **synthesis: Any
+    ) -> ExperimentSettings:
+        small = {"batch_size": 24, "generator_steps": 2, "bank_capacity": 60, "reset_generator_every": 2}
+        small |= {"warm_up_epochs": 1, "warm_up_rounds": 2, "rounds_per_epoch": 1}
+        steps = {"epochs": 2, "steps_per_epoch": 2, "batch_size": 16}
+        return ExperimentSettings(
+            seed=seed,
+            dataset=DatasetSettings(name="digits", crop_padding=1, horizontal_flip=True),
+            teacher=TeacherSettings(architecture="digits_student"),
+            student=StudentSettings(architecture="digits_student"),
+            label_embeddings=LabelEmbeddingSettings(name="orthogonal", width=12),
+            synthesis=CategoryAwareSettings(generator=GeneratorSettings(width=8), **(small | synthesis)),
+            distillation=DistillationSettings(**(steps | (distillation or {}))),
+            workers=workers,
+            device="cpu",
         )
 
     return make

@@ -146,6 +146,25 @@ def test_the_student_does_not_move_during_warm_up_and_moves_after(start: Start) 
     assert not same_weights(run, untouched)
 
 
+def test_the_student_learns_in_training_mode_even_if_somebody_left_it_in_another(start: Start) -> None:
+    run, other = start("random_noise"), start("random_noise")
+    run.pair.student.eval()
+    list(distill(run)), list(distill(other))
+    assert same_weights(run, other)  # BatchNorm's running statistics among them
+
+
+def test_the_methods_own_term_teaches_the_student_and_its_head(start: Start) -> None:
+    with_term = start("cend-bank")
+    assert with_term.synthesizer.student_head is not None
+    list(distill(with_term))
+    gradients = [parameter.grad for parameter in with_term.synthesizer.student_head.parameters()]
+    assert all(gradient is not None and gradient.abs().max() > 0 for gradient in gradients)
+    contrast = ContrastSettings(kind="bank", width=8, weight=5.0)
+    heavier = start(dataclasses.replace(CAE, contrast=contrast))
+    list(distill(heavier))
+    assert not same_weights(with_term, heavier)
+
+
 def test_the_student_comes_to_agree_with_its_teacher(start: Start) -> None:
     run = start("cend-none", settings=dataclasses.replace(EPOCHS, epochs=4, steps_per_epoch=40))
     losses = [report.metrics["distillation/kd"] for report in distill(run) if report.epoch > 0]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dfkd.probe_set import CONFIDENCE_EDGES, ProbeSet, make_probe_set, score_on_probe
+from dfkd.probe_set import CANDIDATES_PER_FAMILY, CONFIDENCE_EDGES, ProbeSet, _mix, make_probe_set, score_on_probe
 
 MEAN, STD = (0.3,), (0.25,)
 
@@ -85,6 +85,24 @@ def test_no_stratum_is_favoured_while_others_last(teacher: nn.Module) -> None:
     assert torch.bincount(strata, minlength=16).tolist() == [2] * 16
 
 
+def test_candidates_are_four_families_at_three_stages_and_as_many_mixtures(teacher: nn.Module) -> None:
+    everything = exam(teacher, size=1_000_000)
+    assert len(everything.images) == 2 * 4 * 3 * CANDIDATES_PER_FAMILY
+
+
+def test_each_pair_is_mixed_at_random_and_where_the_teacher_wavers() -> None:
+    def judge(images: Tensor) -> Tensor:  # in doubt at a brightness of 0.5
+        brightness = images.mean(dim=(1, 2, 3))
+        return torch.stack([8 * brightness - 4, torch.zeros_like(brightness)], dim=1)
+
+    dark_and_bright = torch.tensor([0.1, 0.9]).repeat(50).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+    interpolated, wavering = (images[:, 0, 0, 0] for images in _mix(judge, dark_and_bright, torch.Generator()))
+    mixed = ((wavering - 0.5).abs() < 1e-6) | ((wavering - 0.1).abs() < 1e-6) | ((wavering - 0.9).abs() < 1e-6)
+    assert len(wavering) == 50 and mixed.all()  # two of a kind have nothing between them
+    assert ((wavering - 0.5).abs() < 1e-6).sum() > 10
+    assert len(interpolated.unique()) > 10 and 0.1 - 1e-6 <= interpolated.min() < interpolated.max() <= 0.9 + 1e-6
+
+
 def test_images_differ_from_each_other(teacher: nn.Module) -> None:
     assert len(exam(teacher).images.flatten(1).unique(dim=0)) > 390
 
@@ -116,11 +134,12 @@ def test_a_worse_student_scores_lower(teacher: nn.Module, tiny_network: Callable
 
 
 def test_scores_have_the_values_worked_by_hand() -> None:
-    teacher_logits = torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 2.0], [0.0, 2.0]])
+    teacher_logits = torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 2.0], [0.0, 0.1]])
     probe = ProbeSet(images=torch.zeros(4, 1, 1, 1, dtype=torch.uint8), teacher_logits=teacher_logits)
     student = torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 0.0]])
-    # The last image is wrong: KL = (p - q)(2 - 0) with p = e^2 / (e^2 + 1) = 0.880797 and q = 1 - p, so 1.523188.
-    expected = {"probe/agreement": 0.75, "probe/kl": 1.523188 / 4, "probe/top_class_share": 0.75}
+    # The last image is wrong: p_T = (0.475021, 0.524979), p_S = (0.880797, 0.119203), so
+    # KL = 0.475021 ln(0.475021 / 0.880797) + 0.524979 ln(0.524979 / 0.119203) = 0.484988.
+    expected = {"probe/agreement": 0.75, "probe/kl": 0.484988 / 4, "probe/top_class_share": 0.75}
     assert score_on_probe(student, probe) == pytest.approx(expected, abs=1e-6)
 
 

@@ -19,7 +19,7 @@ from dfkd.domain import normalise
 from dfkd.losses.inversion import batch_norm_statistics, one_hot_loss
 from dfkd.losses.kd import kl_divergence
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 SIZE = 1000  # images
 CANDIDATES_PER_FAMILY = 200
 STEPS = 60

@@ -22,7 +22,7 @@ class TeacherStudent:
 
     def __init__(self, teacher: nn.Module, student: nn.Module) -> None:
         teachers_own = {id(parameter) for parameter in teacher.parameters()}
-        if teacher is student or any(id(parameter) in teachers_own for parameter in student.parameters()):
+        if any(id(parameter) in teachers_own for parameter in student.parameters()):
             raise ValueError(
                 "student: expected a network of its own, got the teacher (or one that shares its weights)."
             )

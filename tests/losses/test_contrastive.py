@@ -107,12 +107,14 @@ def test_two_workers_with_gathered_candidates_make_the_loss_of_one() -> None:
     torch.testing.assert_close(sum(halves) / 2, cncl(projections, labels, sources, 0.3))
 
 
+@pytest.mark.filterwarnings("ignore:Anomaly Detection")
 def test_gradient_is_finite_when_an_anchor_has_no_candidate_at_all() -> None:
     projections = F.normalize(torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), dim=1).requires_grad_()
     positives, negatives = torch.zeros(2, 4, 4, dtype=torch.bool)
     positives[0, 1] = negatives[0, 2] = True  # anchors 1 to 3 are left with nobody
-    loss = contrast(projections, projections, positives, negatives, temperature=0.01)
-    (gradient,) = torch.autograd.grad(loss, projections)
+    with torch.autograd.detect_anomaly(check_nan=True):  # not even on the way
+        loss = contrast(projections, projections, positives, negatives, temperature=0.01)
+        (gradient,) = torch.autograd.grad(loss, projections)
     assert gradient.isfinite().all()
     assert gradient[:3].abs().sum() > 0
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dfkd.domain import Domain
+from dfkd.losses.contrastive import cncl_pairs, contrast
 from dfkd.settings.synthesis import (
     CategoryAwareSettings,
     CategoryEmbeddingNoise,
@@ -33,9 +34,9 @@ Build = Callable[..., CategoryAware]
 
 @pytest.fixture
 def build(tiny_network: Callable[..., nn.Module], tiny_domain: Callable[..., Domain]) -> Build:
-    def make(seed: int = 0, *, crop_padding: int = 1, contrast: str = "bank", **changes: Any) -> CategoryAware:
+    def make(seed: int = 0, *, crop_padding: int = 1, kind: str = "bank", **changes: Any) -> CategoryAware:
         pair = TeacherStudent(tiny_network(0), tiny_network(1))
-        settings = dataclasses.replace(TINY, contrast=ContrastSettings(kind=contrast, width=8))
+        settings = dataclasses.replace(TINY, contrast=ContrastSettings(kind=kind, width=8))
         settings = dataclasses.replace(settings, **changes)
         random = torch.Generator().manual_seed(seed)
         return CategoryAware(settings, pair, tiny_domain(crop_padding=crop_padding), random)
@@ -79,6 +80,15 @@ def test_warm_up_fills_the_bank_without_student_or_adversary(build: Build) -> No
     assert len(method.bank) == 3 * 80
     assert "adversarial" in method.synthesize(1)
     assert len(method.bank) == 4 * 80
+
+
+def test_synthesis_does_not_change_the_student_it_argues_with(build: Build) -> None:
+    method = build()
+    student = method.pair.student.train()
+    before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    method.synthesize(1)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in student.state_dict().items())  # BN's buffers too
+    assert all(parameter.grad is None for parameter in student.parameters())
 
 
 def test_an_adversarial_weight_of_zero_leaves_the_term_out(build: Build) -> None:
@@ -131,7 +141,7 @@ def test_redrawn_noise_makes_another_batch(build: Build) -> None:
 
 
 def test_bank_batches_are_balanced_with_several_sources_a_class(build: Build) -> None:
-    method = build(contrast="bank")
+    method = build(kind="bank")
     method.synthesize(0)
     batch = method.sample(40)
     assert batch.labels is not None and batch.sources is not None
@@ -140,7 +150,7 @@ def test_bank_batches_are_balanced_with_several_sources_a_class(build: Build) ->
 
 
 def test_simclr_batches_hold_two_views_of_each_image_side_by_side(build: Build) -> None:
-    method = build(contrast="simclr")
+    method = build(kind="simclr")
     method.synthesize(0)
     images = method.sample(20).images
     assert torch.equal(images[0::2], images[1::2])
@@ -148,7 +158,7 @@ def test_simclr_batches_hold_two_views_of_each_image_side_by_side(build: Build) 
 
 
 def test_half_of_a_fresh_batch_comes_from_the_generator_at_this_moment(build: Build) -> None:
-    method = build(contrast="fresh")
+    method = build(kind="fresh")
     method.synthesize(0)
     images = method.sample(41).images
     grey = images * 255
@@ -157,15 +167,19 @@ def test_half_of_a_fresh_batch_comes_from_the_generator_at_this_moment(build: Bu
     assert not images.requires_grad
 
 
+def projections(count: int) -> Tensor:
+    return nn.functional.normalize(torch.randn(count, 8, generator=torch.Generator().manual_seed(5)))
+
+
 def loss_of(method: CategoryAware, batch: SyntheticBatch, teacher_logits: Tensor) -> dict[str, float]:
-    projections = nn.functional.normalize(torch.randn(len(batch.images), 8, generator=torch.Generator().manual_seed(5)))
-    output = StudentOutput(logits=torch.zeros(len(batch.images), 10), projections=projections)
+    count = len(batch.images)
+    output = StudentOutput(logits=torch.zeros(count, 10), projections=projections(count))
     found = method.student_loss(batch, teacher_logits, output, SingleWorker())
     return {name: float(value) for name, value in (found.terms | found.metrics).items()}
 
 
 def test_the_contrast_term_carries_its_weight_and_counts_usable_anchors(build: Build) -> None:
-    method = build(contrast="bank")
+    method = build(kind="bank")
     method.synthesize(0)
     batch = method.sample(40)
     right = nn.functional.one_hot(batch.labels, 10).float()
@@ -176,23 +190,28 @@ def test_the_contrast_term_carries_its_weight_and_counts_usable_anchors(build: B
 
 
 def test_only_matching_leaves_out_images_that_the_teacher_sees_otherwise(build: Build) -> None:
-    method = build(contrast="bank")
+    method = build(kind="bank")
     method.synthesize(0)
     batch = method.sample(40)
     assert batch.labels is not None
     half = torch.where(batch.labels < 5, batch.labels, (batch.labels + 1) % 10)  # classes 5 to 9 are seen as others
     logits = nn.functional.one_hot(half, 10).float()
     assert loss_of(method, batch, logits)["usable_anchors"] == 1
-    contrast = dataclasses.replace(method.settings.contrast, only_matching=True)
-    method.settings = dataclasses.replace(method.settings, contrast=contrast)
+    contrast_settings = dataclasses.replace(method.settings.contrast, only_matching=True)
+    method.settings = dataclasses.replace(method.settings, contrast=contrast_settings)
     found = loss_of(method, batch, logits)
     assert (found["usable_anchors"], found["label_mismatch"]) == (0.5, 0.5)
+    seen = batch.labels < 5
+    assert batch.sources is not None
+    pairs = cncl_pairs(*(2 * (batch.labels[seen], batch.sources[seen])), torch.eye(int(seen.sum()), dtype=torch.bool))
+    alone = contrast(projections(40)[seen], projections(40)[seen], *pairs, temperature=contrast_settings.temperature)
+    assert found["contrast_bank"] == pytest.approx(contrast_settings.weight * float(alone), rel=1e-5)
     nobody = nn.functional.one_hot((batch.labels + 1) % 10, 10).float()
     assert loss_of(method, batch, nobody)["contrast_bank"] == 0
 
 
 def test_without_contrast_there_is_no_head_and_no_term(build: Build) -> None:
-    method = build(contrast="none")
+    method = build(kind="none")
     method.synthesize(0)
     assert method.student_head is None
     output = StudentOutput(logits=torch.zeros(4, 10))

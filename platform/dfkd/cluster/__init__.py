@@ -1,5 +1,6 @@
 """Ray: the worker that trains a student, Ray Train and Ray Tune around it, and checkpoints.
 
-``worker`` knows no Ray: it talks to a ``Session``. ``local_session`` runs it in the calling process,
-``train_session`` on a Ray Train worker.
+``worker`` knows no Ray: it talks to a ``Session``. ``local_session`` is that of a single worker in the calling process,
+``parallel_session`` that of one of several, ``data_parallel`` starts these on Ray Train. ``trial`` is what Ray Tune
+runs, ``tuner`` Ray Tune itself, ``trial_events`` what the driver hears of it, ``resources`` what the cluster can give.
 """

@@ -6,12 +6,14 @@ import hashlib
 import io
 import json
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from pyarrow import fs
 
 COMMIT_FILE = "committed.json"
+FAILURE_FILE = "failed.txt"
 
 
 class CheckpointStore:
@@ -47,27 +49,55 @@ class CheckpointStore:
             if old not in committed[-self.keep :] and old < epoch:
                 self._fs.delete_dir(self._folder(old))
 
-    def newest(self, *, rank: int, world_size: int) -> dict[str, Any] | None:
+    def newest(self, *, rank: int, world_size: int, all_agree: Callable[[bool], bool] = bool) -> dict[str, Any] | None:
         """Return one worker's part of the newest sound checkpoint, or None.
 
         A damaged checkpoint is passed over with a warning.
+
+        Args:
+            rank: of this worker.
+            world_size: number of workers.
+            all_agree: says whether every worker finds its part sound: all must go back to the same epoch.
 
         Raises:
             ValueError: if the checkpoint is of another number of workers.
         """
         for epoch in reversed(self._committed_epochs()):
-            digests = json.loads(self._read_file(f"{self._folder(epoch)}/{COMMIT_FILE}"))["sha256"]
-            if len(digests) != world_size:
+            digests = self._digests(epoch)
+            if digests and len(digests) != world_size:
                 raise ValueError(
                     f"{self._folder(epoch)}: the checkpoint is of {len(digests)} workers, this run has {world_size}. "
                     "Resume with the same number, or start under another name."
                 )
             content = self._read_file(f"{self._folder(epoch)}/rank-{rank}.pt")
-            if hashlib.sha256(content).hexdigest() == digests[rank]:
+            if all_agree(bool(digests) and hashlib.sha256(content).hexdigest() == digests[rank]):
                 state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
                 return state
             warnings.warn(f"{self._folder(epoch)}: the checkpoint is damaged; using the one before.", stacklevel=2)
         return None
+
+    def check_writable(self) -> None:
+        """Raise OSError unless files can be written, by writing one."""
+        self._fs.create_dir(self._root, recursive=True)
+        self._write_file(f"{self._root}/.probe", b"dfkd")
+        self._fs.delete_file(f"{self._root}/.probe")
+
+    def note_failure(self, message: str) -> None:
+        """Remember that this run cannot end well, whoever tries it again."""
+        self._fs.create_dir(self._root, recursive=True)
+        self._write_file(f"{self._root}/{FAILURE_FILE}", message.encode())
+
+    def failure(self) -> str | None:
+        """Return why this run cannot end well, if that is known."""
+        return self._read_file(f"{self._root}/{FAILURE_FILE}").decode() or None
+
+    def _digests(self, epoch: int) -> list[str]:
+        """Return the SHA-256 of every worker's file; none if the list itself is damaged."""
+        try:
+            digests: list[str] = json.loads(self._read_file(f"{self._folder(epoch)}/{COMMIT_FILE}"))["sha256"]
+        except (ValueError, KeyError, TypeError):
+            return []
+        return digests
 
     def _folder(self, epoch: int) -> str:
         return f"{self._root}/epoch-{epoch:06d}"

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import ray
 
-from dfkd.assembly import choose_device
 from dfkd.settings.experiment import ExperimentSettings
+
+#: A label that nodes carry which an autoscaler started (`ray up`, KubeRay), and those of `ray start` do not (Ray 2.60).
+NODE_GROUP_LABEL = "ray.io/node-group"
+
+
+def uses_gpu(settings: ExperimentSettings) -> bool:
+    """Whether each worker gets a GPU: asked for, or ``auto`` and the cluster has one, be it on another node."""
+    return settings.device == "cuda" or (settings.device == "auto" and bool(ray.cluster_resources().get("GPU")))
 
 
 def check_fits(settings: ExperimentSettings, workers: int) -> None:
@@ -13,28 +20,26 @@ def check_fits(settings: ExperimentSettings, workers: int) -> None:
 
     An autoscaling cluster may grow; there Ray's own request limit decides, so only fixed clusters are refused here.
     """
-    kind = "GPU" if choose_device(settings).type == "cuda" else "CPU"
+    kind = "GPU" if uses_gpu(settings) else "CPU"
     available = ray.cluster_resources().get(kind, 0)
     if workers > available and not autoscales():
+        each = "a GPU, which `device: cuda` asks for" if settings.device == "cuda" else f"a {kind}"
         raise ValueError(
-            f"workers: {workers} workers need {workers} {kind}s, and the cluster has {available:g} and cannot grow. "
-            "Lower `workers` (or `--workers`), or add nodes."
+            f"workers: {workers} needed, each with {each}; the cluster has {available:g} and cannot grow. "
+            "Lower `workers`, or add nodes."
         )
 
 
 def concurrent_trials(settings: ExperimentSettings, workers: int, *, wanted: int | None) -> int:
     """Return how many trials may run at once so that each gets all of its workers: at least 1."""
-    kind = "GPU" if choose_device(settings).type == "cuda" else "CPU"
+    kind = "GPU" if uses_gpu(settings) else "CPU"
     fits = max(1, int(ray.cluster_resources().get(kind, 1) // workers))
     return min(fits, wanted) if wanted else fits
 
 
 def autoscales() -> bool:
     """Whether the cluster has an autoscaler that may add nodes."""
-    from ray._private.worker import global_worker
-
-    gcs = global_worker.gcs_client
-    return bool(gcs.internal_kv_exists(b"__autoscaler_v2_enabled", namespace=None)) if gcs is not None else False
+    return any(NODE_GROUP_LABEL in node["Labels"] for node in ray.nodes())
 
 
 def num_nodes() -> int:
@@ -50,4 +55,4 @@ def trial_resources(settings: ExperimentSettings, workers: int) -> dict[str, flo
     """
     if workers > 1:
         return {"node:__internal_head__": 0.001}
-    return {"CPU": 1, "GPU": 1} if choose_device(settings).type == "cuda" else {"CPU": 1}
+    return {"CPU": 1, "GPU": 1} if uses_gpu(settings) else {"CPU": 1}

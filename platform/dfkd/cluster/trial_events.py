@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from ray import tune
 from ray.tune.experiment import Trial
 
+from dfkd.cluster.trial import TrialError
 from dfkd.cluster.worker import Report
 
 
@@ -62,7 +63,8 @@ def is_our_own(key: str) -> bool:
 
 
 def error_line(trial: Trial) -> str:
-    """Return the last line of a failed trial's error: the exception itself, without the stack of processes."""
-    error = trial.get_error()
-    lines = [line for line in str(getattr(error, "cause", None) or error).strip().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "unknown error"
+    """Return a failed trial's error in one line: its own words, without the stack of processes."""
+    error = trial.get_pickled_error() or trial.get_error()
+    cause = getattr(error, "cause", None) or error
+    words = " ".join(str(cause).split()) or "unknown error"
+    return words if isinstance(cause, TrialError) else f"{type(cause).__name__}: {words}"[:500]

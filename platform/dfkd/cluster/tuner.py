@@ -15,6 +15,8 @@ from dfkd.assembly import Materials
 from dfkd.cluster.resources import concurrent_trials, trial_resources
 from dfkd.cluster.trial import TrialPlan, run_trial
 
+RESTARTS = 2  # of a trial whose process or node was lost; it goes on from its newest checkpoint
+
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
@@ -66,7 +68,11 @@ def run_trials(
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
-            name=name, storage_path=f"{plan.storage.rstrip('/')}/ray_tune", callbacks=list(callbacks), verbose=0
+            name=name,
+            storage_path=f"{plan.storage.rstrip('/')}/ray_tune",
+            callbacks=list(callbacks),
+            failure_config=tune.FailureConfig(max_failures=RESTARTS),
+            verbose=0,
         ),
     ).fit()
 

@@ -78,14 +78,13 @@ def run_worker(
     saved = session.restore()
     if saved is not None:
         run.load_state_dict(saved["run"])
-        if run.epoch == run.total_epochs:  # the run was complete: say so again, somebody may have missed it
-            session.report(saved["report"])
+        session.report(saved["report"])  # again: the interruption may have come between checkpoint and report
     began = started = time.monotonic()
     for epoch_report in distill(run):
         last = run.epoch == run.total_epochs
         seconds = time.monotonic() - started
         metrics = session.average(run.network, epoch_report.metrics)
-        report: Report = metrics | {"epoch": epoch_report.epoch, "time/epoch_seconds": seconds}
+        report: Report = metrics | {"epoch": epoch_report.epoch, "time/epoch_seconds": seconds, "finished": last}
         report["time/elapsed_seconds"] = time.monotonic() - began  # evaluation, checkpoints and reports included
         if session.rank == 0:
             report |= evaluate_student(run, settings, materials)
@@ -94,6 +93,6 @@ def run_worker(
         wants_image = image_every and (last or epoch_report.epoch % image_every == 0)
         if wants_image and session.rank == 0 and epoch_report.preview is not None:
             report = report | {PREVIEW_KEY: base64.b64encode(png_grid(epoch_report.preview)).decode()}
-        session.report(report | {"finished": last})
+        session.report(report)
         started = time.monotonic()
     return run.pair.student

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 
 from dfkd.jobs.console import Console
 
@@ -13,8 +16,10 @@ from dfkd.jobs.console import Console
 def run_command() -> Iterator[Console]:
     """Give a console; turn errors that a user can mend into a message and exit status 2.
 
-    An interrupt ends with status 130. Anything else is a defect of ours, or of the machine, and keeps its trace.
+    An interrupt ends with status 130, a termination with 143; both leave no run open. Anything else is a defect of
+    ours, or of the machine, and keeps its trace.
     """
+    signal.signal(signal.SIGTERM, _terminate)  # Python's own way would skip every `finally`
     try:
         yield Console()
     except (ValueError, OSError) as error:  # ConnectionError and FileNotFoundError are OSErrors
@@ -23,3 +28,27 @@ def run_command() -> Iterator[Console]:
     except KeyboardInterrupt:
         print("interrupted: everything reported so far is kept; --resume goes on from here", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def open_output(file: str | None, *, option: str = "--json") -> Path | None:
+    """Return the path of a file to write at the end, known to be writable now; None where none is wanted.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if file is None:
+        return None
+    path = Path(file).expanduser().absolute()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not path.exists()
+        path.open("a").close()
+        if is_new:
+            path.unlink()
+    except OSError as error:
+        raise OSError(f"{option}: expected a file that can be written, got '{file}' ({error}).") from error
+    return path
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

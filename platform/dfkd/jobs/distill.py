@@ -6,7 +6,8 @@ import base64
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from dfkd.cluster.local_session import LocalSession
 from dfkd.cluster.worker import PREVIEW_KEY, Report, run_worker
 from dfkd.data import load_dataset
 from dfkd.data.real_data import RealData
+from dfkd.jobs.command import open_output
 from dfkd.jobs.console import Console, percent
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.probe_cache import obtain_probe_set
@@ -52,32 +54,66 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
     """
     home = open_home(options.home)
     tracking_uri = resolve_tracking_uri(options.tracking_uri, home=home)
-    check_reachable(tracking_uri)
-    data = load_dataset(settings.dataset)
-    teacher = obtain_teacher(
-        settings, data, name=f"{settings.dataset.name}-teacher", home=home, tracking_uri=tracking_uri, console=console
-    )
-    materials = Materials(teacher=teacher, probe=obtain_probe_set(teacher, home), validation=data.validation)
+    json_file = open_output(options.json_file)
     run_id = options.name or f"distill-{settings_key(settings)}-{time.strftime('%Y%m%d-%H%M%S')}"
-    uri = str(home / "distillations" / run_id)
+    folder = open_run_folder(home / "distillations" / run_id, settings)
+    check_reachable(tracking_uri)
     curve: list[Report] = []
-    with MlflowTracking(tracking_uri, home, run_id) as tracking:
-        run = tracking.open_parent("distillations", run_id, {"dfkd.kind": "distillation"})
-        run.log_params(flatten(to_dict(settings)) | {"commit": commit()} | versions())
-        listen = _listener(run, console, curve)
-        began = time.monotonic()
-        _train(settings, materials, uri, listen)
-        seconds = time.monotonic() - began
-        state = CheckpointStore(uri).newest(rank=0, world_size=settings.workers)
-        assert state is not None  # the last epoch always leaves a checkpoint
-        student = load_student(settings, teacher, state)
-        scores = judge(student, teacher, data.test, settings.tasks)
-        run.log_metrics({f"test/{name}": value for name, value in scores.items()}, step=len(curve))
-        run.close("FINISHED")
+    with _cluster_for(settings):
+        data = load_dataset(settings.dataset)
+        teacher = obtain_teacher(
+            settings,
+            data,
+            name=f"{settings.dataset.name}-teacher",
+            home=home,
+            tracking_uri=tracking_uri,
+            console=console,
+        )
+        materials = Materials(teacher=teacher, probe=obtain_probe_set(teacher, home), validation=data.validation)
+        with MlflowTracking(tracking_uri, home, run_id) as tracking:
+            run = tracking.open_parent("distillations", run_id, {"dfkd.kind": "distillation"})
+            run.log_params(flatten(to_dict(settings)) | {"commit": commit()} | versions())
+            began = time.monotonic()
+            _train(settings, materials, str(folder), _listener(run, console, curve))
+            seconds = time.monotonic() - began
+            state = CheckpointStore(str(folder)).newest(rank=0, world_size=settings.workers)
+            assert state is not None  # the last epoch always leaves a checkpoint
+            student = load_student(settings, teacher, state)
+            scores = judge(student, teacher, data.test, settings.tasks)
+            run.log_metrics({f"test/{name}": value for name, value in scores.items()}, step=len(curve))
+            run.close("FINISHED")
     console.show(_summary(settings, data, scores, seconds))
-    if options.json_file:
-        _write_json(Path(options.json_file), settings, scores, curve, seconds)
+    if json_file:
+        _write_json(json_file, settings, scores, curve, seconds)
     return scores
+
+
+def open_run_folder(folder: Path, settings: ExperimentSettings) -> Path:
+    """Return the folder of a run, new or to go on with.
+
+    Raises:
+        ValueError: a run of this name had other settings; its checkpoints would be taken for this one's.
+    """
+    file = folder / "settings.json"
+    known = json.loads(file.read_text()) if file.exists() else to_dict(settings)
+    if settings_key(known) != settings_key(settings):
+        raise ValueError(f"--name: '{folder.name}' was begun with other settings ({file}). Take another name.")
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(known, indent=1))
+    return folder
+
+
+@contextmanager
+def _cluster_for(settings: ExperimentSettings) -> Iterator[None]:
+    """Be connected to Ray where there are several workers; one needs none."""
+    if settings.workers == 1:
+        yield
+        return
+    with connected():
+        from dfkd.cluster.resources import check_fits
+
+        check_fits(settings, settings.workers)
+        yield
 
 
 def _train(settings: ExperimentSettings, materials: Materials, uri: str, listen: Callable[[Report], None]) -> None:
@@ -85,12 +121,9 @@ def _train(settings: ExperimentSettings, materials: Materials, uri: str, listen:
     if settings.workers == 1:
         session = LocalSession(choose_device(settings), listen, CheckpointStore(uri))
         run_worker(settings, materials, session, image_every=IMAGE_EVERY)
-        return
-    with connected():
-        from dfkd.cluster.resources import check_fits
-        from dfkd.cluster.trial import run_data_parallel_here
+    else:
+        from dfkd.cluster.data_parallel import run_data_parallel_here
 
-        check_fits(settings, settings.workers)
         run_data_parallel_here(settings, materials, uri, image_every=IMAGE_EVERY, on_report=listen)
 
 
@@ -124,8 +157,11 @@ def _summary(settings: ExperimentSettings, data: RealData, scores: dict[str, flo
 def _write_json(
     file: Path, settings: ExperimentSettings, scores: dict[str, float], curve: list[dict[str, Any]], seconds: float
 ) -> None:
+    shown = to_dict(settings)
+    if settings.dataset.path is not None:  # results travel; where the images lay on one machine does not matter
+        shown["dataset"]["path"] = Path(settings.dataset.path).name
     facts = {
-        "settings": to_dict(settings),
+        "settings": shown,
         "test": scores,
         "distillation_seconds": seconds,
         "curve": curve,
@@ -134,5 +170,4 @@ def _write_json(
         "cpu_count": os.cpu_count(),
         "device": str(choose_device(settings)),
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(facts, indent=1))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dfkd.assembly import Materials, choose_device
 from dfkd.cluster.local_session import LocalSession
+from dfkd.cluster.resources import uses_gpu
 from dfkd.cluster.worker import Report, run_worker
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.synthesis import RandomNoiseSettings
@@ -31,8 +32,7 @@ class FloorRun:
 def start_floor(settings: ExperimentSettings, materials: Materials) -> FloorRun:
     """Start the floor of an experiment as one Ray task: same teacher, student, student steps, batch and seed."""
     floor_settings = dataclasses.replace(settings, synthesis=RandomNoiseSettings(), workers=1)
-    uses_gpu = choose_device(settings).type == "cuda"
-    task = ray.remote(num_cpus=1, num_gpus=1 if uses_gpu else 0)(run_floor)
+    task = ray.remote(num_cpus=1, num_gpus=1 if uses_gpu(settings) else 0)(run_floor)
     return FloorRun(reference=task.remote(floor_settings, materials))
 
 

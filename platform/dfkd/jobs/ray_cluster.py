@@ -3,63 +3,115 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
+import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-#: Read by Ray when it is imported. Ray Tune's own logging would write each result three times more.
+#: Read by Ray, here and in the trials' processes. Ray Tune's own output would write each result three times more, and
+#: it takes an interrupt for a good end; Ray Train takes one report a poll, whose 2 s would stall short epochs.
 ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_COLOR_PREFIX": "0",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
+CONNECT_SECONDS = 5.0
+_HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # and an empty SETTINGS frame
+
+
+def check_address() -> None:
+    """Raise ConnectionError if a cluster is named (``RAY_ADDRESS``) and does not answer."""
+    address = _address()
+    try:
+        check_answers(address)
+    except (OSError, ValueError) as error:
+        raise _unreachable(address, error) from error
 
 
 @contextmanager
-def connected(address: str | None = None) -> Iterator[None]:
+def connected() -> Iterator[None]:
     """Connect to a cluster, and let go of it (or stop it, if it was started here) when the block ends.
 
     Inside a submitted job Ray names the cluster itself (``RAY_ADDRESS``). Without one a cluster is started on this
     machine alone.
-
-    Args:
-        address: of a running cluster.
 
     Raises:
         ConnectionError: the cluster does not answer.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    check_address()
     import ray
 
-    known = address or os.environ.get("RAY_ADDRESS")
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial is told by us, in one line
+    address = _address()
     try:
-        if known:
-            ray.init(address=known, runtime_env=_runtime_env(), log_to_driver=False, logging_level="ERROR")
-        else:
-            ray.init(address="local", runtime_env=_runtime_env(), log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, RuntimeError) as error:
-        raise ConnectionError(
-            f"ray: no cluster answers at '{known or 'local'}' ({str(error).splitlines()[0]}). "
-            "Check the address, that `ray start --head` runs there, and that RAY_AUTH_MODE and the token are the same "
-            "on both sides."
-        ) from error
+        ray.init(address=address, runtime_env=_runtime_env(address), log_to_driver=False, logging_level="ERROR")
+    except (OSError, RuntimeError, ValueError) as error:  # ConnectionError is an OSError
+        raise _unreachable(address, error) from error
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _runtime_env() -> dict[str, object]:
-    """Ship the package to workers whenever it is used from its source tree without being installed."""
-    environment: dict[str, object] = {"env_vars": dict(ENVIRONMENT)}
-    try:
-        importlib.metadata.version("dfkd")
-    except importlib.metadata.PackageNotFoundError:
+def _address() -> str:
+    return os.environ.get("RAY_ADDRESS") or "local"
+
+
+def _unreachable(address: str, error: Exception) -> ConnectionError:
+    return ConnectionError(
+        f"ray: no cluster answers at '{address}' ({str(error).splitlines()[0]}). "
+        "Check the address, that `ray start --head` runs there, and that RAY_AUTH_MODE and the token are the same "
+        "on both sides; or leave RAY_ADDRESS out to start a cluster on this machine."
+    )
+
+
+def check_answers(address: str) -> None:
+    """Return if something that speaks Ray's protocol answers at ``host:port``.
+
+    ``ray.init`` (2.60) would try for minutes, and then end the process. ``local`` and ``auto`` are left to it.
+
+    Raises:
+        OSError: nothing answers within seconds.
+        ValueError: it is no address, or something else answers.
+    """
+    if address in ("local", "auto"):
+        return
+    if "://" in address:
+        raise ValueError("expected host:port as `ray start --head` prints it, not the dashboard's or Ray Client's")
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError("expected host:port")
+    with socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS) as connection:
+        if os.environ.get("RAY_USE_TLS") == "1":
+            return
+        connection.sendall(_HTTP2_PREFACE)
+        if connection.recv(4)[3:] != b"\x04":  # a server's SETTINGS frame; gRPC speaks HTTP/2
+            raise ValueError("something else than Ray answers there")
+
+
+def _runtime_env(address: str) -> dict[str, object]:
+    """Return what workers need that they do not have: nodes of another machine our environment, perhaps the package."""
+    environment: dict[str, object] = {}
+    if address != "local":  # a cluster of our own inherits it, and its workers start faster without
+        environment["env_vars"] = {name: os.environ[name] for name in ENVIRONMENT}
+    if not _is_installed():
         environment["py_modules"] = [str(Path(__file__).resolve().parents[1])]
     return environment
+
+
+def _is_installed() -> bool:
+    """Whether the package is installed, and not just found in its source tree, which other processes do not look in."""
+    source = Path(__file__).resolve().parents[2]
+    elsewhere = [entry for entry in sys.path if Path(entry).resolve() != source]
+    return any(True for _ in importlib.metadata.distributions(name="dfkd", path=elsewhere))

@@ -8,19 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from dfkd.assembly import Materials
-from dfkd.cluster.resources import check_fits, num_nodes
 from dfkd.cluster.trial import TrialPlan
 from dfkd.cluster.trial_events import TrialEvents
 from dfkd.cluster.tuner import Objective, make_scheduler, make_searcher, run_trials
 from dfkd.data import load_dataset
 from dfkd.data.real_data import RealData
+from dfkd.jobs.command import open_output
 from dfkd.jobs.console import Console
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.floor import start_floor
 from dfkd.jobs.outcome import Outcome, conclude
+from dfkd.jobs.preparation import (
+    CHECK_WORKERS,
+    REPORT_KEYS,
+    check_cluster,
+    check_objective,
+    resolve_storage,
+    runs_workers_check,
+)
 from dfkd.jobs.probe_cache import obtain_probe_set
 from dfkd.jobs.ray_cluster import connected
-from dfkd.jobs.search_folder import SearchFolder, open_search_folder
+from dfkd.jobs.search_folder import SearchFolder, find_search_folder, new_search_folder
 from dfkd.jobs.search_listener import SearchListener, flatten
 from dfkd.jobs.search_options import SearchOptions
 from dfkd.jobs.story import last_screen, outcome_as_json
@@ -32,19 +40,9 @@ from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import settings_key, to_dict
 from dfkd.settings.search import SamplerSettings
 from dfkd.tracking.connection import check_reachable
-from dfkd.tracking.home import open_home, refuse_local_store_on_cluster, resolve_tracking_uri
+from dfkd.tracking.home import open_home, resolve_tracking_uri
 from dfkd.tracking.mlflow_tracker import MlflowTracking
 from dfkd.tracking.protocol import Tracker
-
-#: Objective of a search -> key of a trial's reports.
-REPORT_KEYS = {
-    "agreement": "probe/agreement",
-    "kl": "probe/kl",
-    "agreement_real": "val/agreement/top1",
-    "val_accuracy": "val/accuracy/top1",
-    "val_balanced_accuracy": "val/binary/balanced_accuracy",
-}
-CHECK_WORKERS = 2  # of the run that holds data-parallel training against a single worker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,16 +78,54 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
     """
     home = open_home(options.home)
     tracking_uri = resolve_tracking_uri(options.tracking_uri, home=home)
-    settings = space.resolve({})
-    data = load_dataset(settings.dataset)
-    check_objective(space, data)
+    earlier = find_search_folder(home, space) if options.resume else None
+    json_file = open_output(options.json_file)
     check_reachable(tracking_uri)
-    folder = open_search_folder(home, space, resume=options.resume)
-    console.say(
-        f"search {folder.search_id}: {space.settings.trials} trials, selected on {space.settings.objective.metric}"
-    )
+    with connected():
+        check_cluster(space, tracking_uri=tracking_uri, storage=options.storage)
+        data = load_dataset(space.resolve({}).dataset)
+        check_objective(space, data)
+        folder = earlier or new_search_folder(home, space)
+        folder.note(state="running")
+        storage = resolve_storage(options.storage, name=folder.search_id) if options.storage else str(folder.path)
+        trials, metric = space.settings.trials, space.settings.objective.metric
+        console.say(f"search {folder.search_id}: {trials} trials, selected on {metric}")
+        materials = obtain_materials(space, options, data, home=home, tracking_uri=tracking_uri, console=console)
+        with MlflowTracking(tracking_uri, home, folder.search_id) as tracking:
+            running = Running(
+                space=space,
+                options=options,
+                home=home,
+                folder=folder,
+                storage=storage,
+                tracking_uri=tracking_uri,
+                objective=objective_of(space),
+                materials=materials,
+                data=data,
+                records=TrialRecords(folder.path / "trial_records"),
+                tracking=tracking,
+                console=console,
+            )
+            parent = open_parent(running)
+            check_workers(running)
+            floor = start_floor(space.resolve({}), materials) if options.floor else None
+            search_trials(running)
+            outcome = conclude(running, parent, floor, plan=plan_of(running, workers=search_workers(space)))
+            parent.close("FINISHED")
+            run_url = tracking.run_url()
+    folder.note(state="finished", trials=space.settings.trials, student=outcome.model_uri)
+    if json_file:
+        json_file.write_text(outcome_as_json(running, outcome, seconds=console.seconds))
+    console.show(last_screen(outcome, tracking_uri=tracking_uri, run_url=run_url, seconds=console.seconds))
+    return outcome
+
+
+def obtain_materials(
+    space: SearchSpace, options: SearchOptions, data: RealData, *, home: Path, tracking_uri: str, console: Console
+) -> Materials:
+    """Return what all trials share: the teacher, its probe set, and real images for reports."""
     teacher = obtain_teacher(
-        settings,
+        space.resolve({}),
         data,
         name=f"{space.settings.name}-teacher",
         home=home,
@@ -98,51 +134,7 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
         retrain=options.retrain_teacher,
     )
     console.say("probe set: making an exam from the teacher alone, or reading it if it was made before")
-    probe = obtain_probe_set(teacher, home)
-    materials = Materials(teacher=teacher, probe=probe, validation=data.validation)
-    with connected(), MlflowTracking(tracking_uri, home, folder.search_id) as tracking:
-        refuse_local_store_on_cluster(tracking_uri, num_nodes=num_nodes())
-        running = Running(
-            space=space,
-            options=options,
-            home=home,
-            folder=folder,
-            storage=options.storage or str(folder.path),
-            tracking_uri=tracking_uri,
-            objective=objective_of(space),
-            materials=materials,
-            data=data,
-            records=TrialRecords(folder.path / "trial_records"),
-            tracking=tracking,
-            console=console,
-        )
-        parent = open_parent(running)
-        check_workers(running)
-        floor = start_floor(settings, materials) if options.floor else None
-        search_trials(running)
-        outcome = conclude(running, parent, floor, plan=plan_of(running, workers=search_workers(space)))
-        parent.close("FINISHED")
-        run_url = tracking.run_url()
-    folder.note(state="finished", student=outcome.model_uri)
-    if options.json_file:
-        file = Path(options.json_file)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(outcome_as_json(running, outcome, seconds=console.seconds))
-    console.show(last_screen(outcome, tracking_uri=tracking_uri, run_url=run_url, seconds=console.seconds))
-    return outcome
-
-
-def check_objective(space: SearchSpace, data: RealData) -> None:
-    """Raise ValueError if the objective needs images that the dataset does not have."""
-    metric = space.settings.objective.metric
-    if space.settings.objective.needs != "no real image" and data.validation is None:
-        raise ValueError(
-            f"objective.metric: '{metric}' needs {space.settings.objective.needs}, and the dataset has no validation "
-            "split. Use 'agreement' or 'kl', which need none, or set dataset.validation_fraction."
-        )
-    task = REPORT_KEYS[metric].split("/")[1]
-    if metric not in ("agreement", "kl") and task not in space.resolve({}).tasks:
-        raise ValueError(f"objective.metric: '{metric}' needs the task '{task}' in experiment.tasks.")
+    return Materials(teacher=teacher, probe=obtain_probe_set(teacher, home), validation=data.validation)
 
 
 def objective_of(space: SearchSpace) -> Objective:
@@ -208,14 +200,13 @@ def search_workers(space: SearchSpace) -> int:
 def check_workers(running: Running) -> None:
     """Run the default settings once, alone, with two workers on Ray Train, unless the search does so anyway."""
     space = running.space
-    if not space.settings.workers_check or search_workers(space) > 1:
+    if not runs_workers_check(space):
         return
     plan = plan_of(running, workers=CHECK_WORKERS)
     settings = plan.resolve(space.defaults())
     known = running.records.get(settings_key(settings))
     if known is not None and known.status == "complete":
         return
-    check_fits(settings, CHECK_WORKERS)
     run_trials(
         plan,
         running.materials,
@@ -233,11 +224,10 @@ def search_trials(running: Running) -> None:
     storage = study_storage(running.folder.path / "optuna.db")
     study = open_study(storage, name=running.folder.search_id, direction=space.settings.objective.goal)
     plan = plan_of(running, workers=search_workers(space))
-    check_fits(plan.resolve({}), plan.workers)
     ended = [
         r for r in running.records.all() if r.workers == plan.workers and r.status in ("complete", "stopped", "failed")
     ]
-    reserved = 1 if space.settings.workers_check and plan.workers == 1 else 0
+    reserved = 1 if runs_workers_check(space) else 0
     missing = space.settings.trials - reserved - len(ended)
     if missing <= 0:
         return

@@ -25,34 +25,51 @@ class SearchFolder:
     path: Path
     search_id: str
 
+    def facts(self) -> dict[str, Any]:
+        """Return what ``search.json`` remembers."""
+        facts: dict[str, Any] = json.loads(self._file.read_text()) if self._file.exists() else {}
+        return facts
+
     def note(self, **facts: Any) -> None:
         """Remember facts of the search in ``search.json``."""
-        file = self.path / "search.json"
-        known = json.loads(file.read_text()) if file.exists() else {}
-        partial = file.with_suffix(".partial")
-        partial.write_text(json.dumps(known | facts, indent=1, default=str))
-        os.replace(partial, file)
+        partial = self._file.with_suffix(".partial")
+        partial.write_text(json.dumps(self.facts() | facts, indent=1, default=str))
+        os.replace(partial, self._file)
+
+    @property
+    def _file(self) -> Path:
+        return self.path / "search.json"
 
 
-def open_search_folder(home: Path, space: SearchSpace, *, resume: bool) -> SearchFolder:
-    """Return a new folder, or with ``resume`` that of the newest search of this space.
+def find_search_folder(home: Path, space: SearchSpace) -> SearchFolder:
+    """Return the folder of the newest search of this space, to go on with it.
 
     Raises:
-        ValueError: there is nothing to resume.
+        ValueError: there is none, or nothing of it is left to do.
     """
-    searches = home / "searches"
-    if resume:
-        for folder in sorted(searches.glob(f"{space.settings.name}-*"), reverse=True):
-            file = folder / "search.json"
-            if file.exists() and json.loads(file.read_text()).get("space_key") == space.key:
-                return SearchFolder(path=folder, search_id=folder.name)
-        raise ValueError(
-            f"--resume: found no earlier search '{space.settings.name}' with these settings under '{searches}'. "
-            "Leave --resume out to start one; a search whose ranges or fixed part changed is another search."
-        )
+    searches, name = home / "searches", space.settings.name
+    for path in sorted(searches.glob(f"{name}-*"), reverse=True):
+        folder = SearchFolder(path=path, search_id=path.name)
+        facts = folder.facts()
+        if facts.get("space_key") != space.key:
+            continue
+        if facts.get("state") == "finished" and facts["trials"] >= space.settings.trials:
+            raise ValueError(
+                f"--resume: '{folder.search_id}' has run its {facts['trials']} trials, and its student is "
+                f"{facts['student']}. Give more with --trials, or leave --resume out to search anew."
+            )
+        return folder
+    raise ValueError(
+        f"--resume: found no earlier search '{name}' with these settings under '{searches}'. "
+        "Leave --resume out to start one; a search whose ranges or fixed part changed is another search."
+    )
+
+
+def new_search_folder(home: Path, space: SearchSpace) -> SearchFolder:
+    """Return a new folder, named after the search and now."""
     search_id = f"{space.settings.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder = searches / search_id
-    folder.mkdir(parents=True)
-    opened = SearchFolder(path=folder, search_id=search_id)
-    opened.note(space_key=space.key, space=to_dict(space.settings), where=space.where, state="running")
-    return opened
+    path = home / "searches" / search_id
+    path.mkdir(parents=True)
+    folder = SearchFolder(path=path, search_id=search_id)
+    folder.note(space_key=space.key, space=to_dict(space.settings), where=space.where)
+    return folder

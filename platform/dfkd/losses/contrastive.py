@@ -28,7 +28,7 @@ def contrast(
     """
     similarity = anchors @ candidates.mT / temperature  # [A, B]
     allowed = positives | negatives
-    # The lowest finite number and not -inf: an anchor without any candidate would have a gradient of NaN.
+    # The lowest finite number and not -inf, from which an anchor without any candidate would send NaN backwards.
     lowest = torch.finfo(similarity.dtype).min
     log_total = similarity.masked_fill(~allowed, lowest).logsumexp(dim=1, keepdim=True)  # [A, 1]
     log_share = (similarity - log_total).masked_fill(~positives, 0.0)  # [A, B]

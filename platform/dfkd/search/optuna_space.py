@@ -84,6 +84,7 @@ def open_study(storage: BaseStorage | Path, *, name: str, direction: Direction) 
         OSError: the file cannot be used.
         ValueError: the study exists and has the other direction. (Optuna 5.0 would keep the old one without a word.)
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # the console shows one line a trial already, ours
     if isinstance(storage, Path):
         storage = study_storage(storage)
     study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)

@@ -150,6 +150,8 @@ class CategoryAwareSettings:
     reset_generator_every: int = 10  # epochs; 0 = never
     redraw_noise: bool = False  # new q_n for every generator step instead of every round
     bank_capacity: int = 50_000  # images of one worker
+    # Shares of the classes that images are made for. The student's batches are class-balanced whatever it says, as CNCL
+    # wants them.
     class_prior: Literal["uniform", "teacher"] | tuple[float, ...] = "uniform"
 
     def __post_init__(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-import torchvision
 from torch import Tensor, nn
 
 from dfkd.models import build_model
@@ -38,6 +37,8 @@ class TorchvisionNetwork(nn.Module):
 
     def __init__(self, name: str, num_classes: int, in_channels: int) -> None:
         super().__init__()
+        import torchvision  # here: a third of what a worker's start takes, and our own networks do without
+
         names = torchvision.models.list_models(module=torchvision.models)  # classifiers alone
         if name not in names:
             raise ValueError(

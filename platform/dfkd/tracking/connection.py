@@ -64,20 +64,28 @@ def check_reachable(tracking_uri: str) -> None:
     Raises:
         ConnectionError: within 15 seconds (a new local store may take longer), with what was tried and what to do.
     """
-    shown = without_credentials(tracking_uri)
+    check_server_answers(tracking_uri)
     try:
-        if tracking_uri.startswith(("http:", "https:")):
-            _within(6.0, lambda: _probe(tracking_uri))  # without MLflow, whose import alone takes seconds
         local = tracking_uri.startswith("sqlite:")
         if local:
             _check_database(Path(tracking_uri.removeprefix("sqlite:///")))  # MLflow would try for two minutes
         client = import_mlflow().MlflowClient
         _within(60.0 if local else 8.0, lambda: client(tracking_uri).search_experiments(max_results=1))
     except Exception as error:
-        raise ConnectionError(
-            f"tracking uri: MLflow does not answer at {shown}: {_first_line(error)}\n"
-            f"{_advice(tracking_uri, str(error))}"
-        ) from error
+        raise _unreachable(tracking_uri, error) from error
+
+
+def check_server_answers(tracking_uri: str) -> None:
+    """Return if a server answers at the address, or none is needed; without MLflow, whose import alone takes seconds.
+
+    Raises:
+        ConnectionError: within 6 seconds.
+    """
+    if tracking_uri.startswith(("http:", "https:")):
+        try:
+            _within(6.0, lambda: _probe(tracking_uri))
+        except Exception as error:
+            raise _unreachable(tracking_uri, error) from error
 
 
 def without_credentials(uri: str) -> str:
@@ -100,6 +108,13 @@ def ui_address(tracking_uri: str) -> str:
     if ui_command(tracking_uri) is not None:
         return f"http://127.0.0.1:{UI_PORT}"
     return without_credentials(tracking_uri).replace("***@", "")
+
+
+def _unreachable(tracking_uri: str, error: Exception) -> ConnectionError:
+    return ConnectionError(
+        f"tracking uri: MLflow does not answer at {without_credentials(tracking_uri)}: {_first_line(error)}\n"
+        f"{_advice(tracking_uri, str(error))}"
+    )
 
 
 def _probe(tracking_uri: str) -> None:

@@ -221,7 +221,7 @@ def deliver_journal(folder: Path, *, tracking_uri: str | None = None, timeout_se
 
     Raises:
         ConnectionError: MLflow does not answer.
-        RuntimeError: the search is still running.
+        BlockingIOError: the search is still running.
         ValueError: there is no journal, or its address must be given again because it holds a password.
     """
     if not (folder / "journal.jsonl").is_file():

@@ -50,7 +50,7 @@ class Journal:
     """An append-only file of events; safe to write and read from several threads of the one process that holds it.
 
     Raises:
-        RuntimeError: another process holds it.
+        BlockingIOError: another process holds it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -209,7 +209,7 @@ def _exclusively(path: Path) -> Any:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock_file.close()
-        raise RuntimeError(
+        raise BlockingIOError(
             f"journal: another process is using '{path.parent}': the search itself, or a delivery. Wait for its end."
         ) from error
     return lock_file

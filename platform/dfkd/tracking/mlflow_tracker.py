@@ -31,7 +31,7 @@ class MlflowTracking:
         search_id: names the search for ever: one that goes on under the same name finds its own runs again.
 
     Raises:
-        RuntimeError: another process is running this search.
+        BlockingIOError: another process is running this search.
         ValueError: a search_id that cannot be a folder's name.
     """
 
@@ -142,20 +142,26 @@ class RunTracker:
 
     def __init__(self, run_key: str, *, journal: Journal, delivery: Delivery, tracking: MlflowTracking) -> None:
         self._run_key, self._journal, self._delivery, self._tracking = run_key, journal, delivery, tracking
+        self._params: set[str] = set()
         self._points: dict[tuple[str, int], float] = {}
         self._image_times: dict[tuple[str, int], int] = {}
 
     def recall(self) -> None:
         """Read in the journal what this run was told before."""
         for event in self._journal.events():
-            if event.run_key == self._run_key and event.kind == "metrics":
+            if event.run_key == self._run_key and event.kind == "params":
+                self._params |= set(event.content)
+            elif event.run_key == self._run_key and event.kind == "metrics":
                 self._points |= {(key, event.content["step"]): v for key, v in event.content["values"].items()}
             elif event.run_key == self._run_key and event.kind == "image":
                 self._image_times[event.content["key"], event.content["step"]] = event.time_ms
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Record settings; see ``Tracker``."""
-        self._tell("params", {key: str(value) for key, value in params.items()})
+        """Record settings; the first value stays, as when a search goes on under another commit."""
+        new = {key: str(value) for key, value in params.items() if key not in self._params}
+        if new:
+            self._params |= set(new)
+            self._tell("params", new)
 
     def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
         """Record numbers of one step; a trial that repeats an epoch after a failure does not double its points."""

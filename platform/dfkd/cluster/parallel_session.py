@@ -1,36 +1,38 @@
-"""The session of a Ray Train worker: one of several data-parallel processes."""
+"""The session of one of several data-parallel workers. Knows no Ray: processes that share a process group suffice."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import ray.train
-import ray.train.torch
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.worker import Report
 
 
-class TrainSession:
-    """A ``Session`` inside ``ray.train``; call it in the training function of a ``TorchTrainer``."""
+class ParallelSession:
+    """A ``Session`` in a process group: gradients, BatchNorm statistics and metrics are averaged over its workers.
 
-    def __init__(self, store: CheckpointStore) -> None:
-        context = ray.train.get_context()
-        self.rank: int = context.get_world_rank()
-        self.world_size: int = context.get_world_size()
-        self.device: torch.device = ray.train.torch.get_device()
+    Args:
+        device: where this worker trains.
+        on_report: hears every report of this worker.
+        store: where checkpoints go, the same for all workers.
+    """
+
+    def __init__(self, device: torch.device, on_report: Callable[[Report], None], store: CheckpointStore) -> None:
+        self.rank: int = dist.get_rank()
+        self.world_size: int = dist.get_world_size()
         self.gather = GatherWorkers(self.rank, self.world_size)
-        self._store = store
+        self.device, self._on_report, self._store = device, on_report, store
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """Wrap in DistributedDataParallel, which averages gradients; BatchNorm statistics are averaged by us."""
-        wrapped: nn.Module = ray.train.torch.prepare_model(
-            module, parallel_strategy_kwargs={"broadcast_buffers": False}
-        )
-        return wrapped
+        device_ids = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(module, device_ids=device_ids, broadcast_buffers=False)
 
     def average(self, module: nn.Module, metrics: dict[str, float]) -> dict[str, float]:
         """Average BatchNorm statistics in place and return averaged metrics."""
@@ -44,8 +46,8 @@ class TrainSession:
         return dict(zip(names, (values / self.world_size).tolist(), strict=True))
 
     def restore(self) -> dict[str, Any] | None:
-        """Return this worker's newest checkpoint."""
-        return self._store.newest(rank=self.rank, world_size=self.world_size)
+        """Return this worker's part of the newest checkpoint that all workers find sound."""
+        return self._store.newest(rank=self.rank, world_size=self.world_size, all_agree=self._all_agree)
 
     def save(self, state: dict[str, Any], *, epoch: int) -> None:
         """Write this worker's part; rank 0 commits once all have written theirs."""
@@ -57,8 +59,13 @@ class TrainSession:
         dist.barrier()
 
     def report(self, metrics: Report) -> None:
-        """Report through Ray Train; only rank 0's metrics travel on to Tune."""
-        ray.train.report(metrics)
+        """Pass the metrics on."""
+        self._on_report(metrics)
+
+    def _all_agree(self, agree: bool) -> bool:
+        votes = torch.tensor(int(agree), device=self.device)
+        dist.all_reduce(votes, op=dist.ReduceOp.MIN)
+        return bool(votes)
 
 
 class GatherWorkers:
@@ -79,12 +86,12 @@ class _AllGather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, rank: int, world_size: int) -> Tensor:
         ctx.rank, ctx.batch = rank, len(tensor)
-        parts = [torch.empty_like(tensor) for _ in range(world_size)]
+        parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(world_size)]
         dist.all_gather(parts, tensor.contiguous())
         return torch.cat(parts)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        total = gradient.clone()
+        total = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total[ctx.rank * ctx.batch : (ctx.rank + 1) * ctx.batch], None, None

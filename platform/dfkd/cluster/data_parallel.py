@@ -1,0 +1,129 @@
+"""Several data-parallel workers on Ray Train: how they are started, what each runs, and who hears of their epochs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from ray import train
+from ray.util.queue import Empty, Queue
+
+from dfkd.assembly import Materials
+from dfkd.cluster.resources import uses_gpu
+from dfkd.cluster.worker import Report
+from dfkd.settings.experiment import ExperimentSettings
+from dfkd.settings.identity import settings_key
+
+#: Errors of the run itself, which a repetition would only give again; what kills a worker from outside is none of them.
+RUN_ERRORS = (FloatingPointError, ValueError)
+RESTARTS = 2  # of all workers together, after one of them died
+
+
+def run_data_parallel(
+    settings: ExperimentSettings,
+    materials: Materials,
+    uri: str,
+    *,
+    image_every: int,
+    callbacks: list[train.UserCallback],
+) -> None:
+    """Run one experiment over ``settings.workers`` Ray Train workers: gloo on CPUs, NCCL on GPUs.
+
+    When a worker dies, all start again from the newest checkpoint.
+
+    Raises:
+        FloatingPointError: a loss is not finite.
+        ValueError: the settings cannot be run.
+        ray.train.TrainingFailedError: workers died once more than may be.
+    """
+    from ray.train.torch import TorchTrainer
+
+    gpu = uses_gpu(settings)
+    for restarts_left in reversed(range(1 + RESTARTS)):
+        trainer = TorchTrainer(
+            _train_loop,
+            train_loop_config={"settings": settings, "materials": materials, "uri": uri, "image_every": image_every},
+            scaling_config=train.ScalingConfig(
+                num_workers=settings.workers, use_gpu=gpu, resources_per_worker={"GPU": 1} if gpu else {"CPU": 1}
+            ),
+            run_config=train.RunConfig(
+                name=settings_key(settings),  # equal settings find their own state again, and nobody else's
+                storage_path=f"{uri}/ray_train",
+                callbacks=callbacks,
+                logging_config=train.LoggingConfig(log_level="WARNING"),
+            ),
+        )
+        try:
+            trainer.fit()
+            return
+        except train.WorkerGroupError as error:
+            _raise_run_error(error)
+            if not restarts_left:
+                raise
+
+
+def _raise_run_error(error: train.WorkerGroupError) -> None:
+    """Raise the error of the run itself if a worker ended with one."""
+    for failure in error.worker_failures.values():
+        cause = getattr(failure, "_base_exc", failure)
+        if isinstance(cause, RUN_ERRORS):
+            raise cause
+
+
+def run_data_parallel_here(
+    settings: ExperimentSettings,
+    materials: Materials,
+    uri: str,
+    *,
+    image_every: int,
+    on_report: Callable[[Report], None],
+) -> None:
+    """As ``run_data_parallel``, without Ray Tune around it: reports come to a function of this process.
+
+    Ray Train waits in a thread of its own: in the main thread it would take an interrupt for a good end.
+    """
+    queue = Queue()
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            run_data_parallel(settings, materials, uri, image_every=image_every, callbacks=[_QueueReports(queue)])
+        except BaseException as error:
+            errors.append(error)
+
+    trainer = threading.Thread(target=run, daemon=True, name="ray-train")
+    trainer.start()
+    while trainer.is_alive() or not queue.empty():
+        try:
+            on_report(queue.get(timeout=0.5))
+        except Empty:
+            continue
+    queue.shutdown()
+    if errors:
+        raise errors[0]
+
+
+class _QueueReports(train.UserCallback):  # type: ignore[misc]
+    """Passes rank 0's reports on from Ray Train's controller, which runs in a process of its own."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    def after_report(self, run_context: Any, metrics: list[Report], checkpoint: Any) -> None:
+        """Called with the reports of all workers."""
+        self._queue.put(metrics[0])
+
+
+def _train_loop(config: dict[str, Any]) -> None:
+    """What every Ray Train worker runs."""
+    import ray.train.torch
+
+    from dfkd.cluster.checkpoints import CheckpointStore
+    from dfkd.cluster.parallel_session import ParallelSession
+    from dfkd.cluster.worker import run_worker
+
+    device: torch.device = ray.train.torch.get_device()
+    session = ParallelSession(device, ray.train.report, CheckpointStore(config["uri"]))
+    run_worker(config["settings"], config["materials"], session, image_every=config["image_every"])

@@ -1,0 +1,78 @@
+"""What a search can be refused for before its first trial: the cluster, the storage of checkpoints, the objective."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dfkd.cluster.checkpoints import CheckpointStore
+from dfkd.cluster.resources import autoscales, check_fits, num_nodes
+from dfkd.data.real_data import RealData
+from dfkd.search.space import SearchSpace
+from dfkd.tracking.home import refuse_local_store_on_cluster
+
+#: Objective of a search -> key of a trial's reports.
+REPORT_KEYS = {
+    "agreement": "probe/agreement",
+    "kl": "probe/kl",
+    "agreement_real": "val/agreement/top1",
+    "val_accuracy": "val/accuracy/top1",
+    "val_balanced_accuracy": "val/binary/balanced_accuracy",
+}
+CHECK_WORKERS = 2  # of the run that holds data-parallel training against a single worker
+
+
+def check_cluster(space: SearchSpace, *, tracking_uri: str, storage: str | None) -> None:
+    """Raise ValueError if the connected cluster cannot run this search.
+
+    Args:
+        space: the search.
+        tracking_uri: where MLflow is.
+        storage: what the user gave for checkpoints; None keeps them on this machine.
+    """
+    settings = space.resolve({})
+    check_fits(settings, settings.workers)
+    if runs_workers_check(space):
+        try:
+            check_fits(settings, CHECK_WORKERS)
+        except ValueError as error:
+            raise ValueError(f"{error} The check with two workers is left out with `workers_check: false`.") from None
+    refuse_local_store_on_cluster(tracking_uri, num_nodes=num_nodes())
+    if storage is None and (num_nodes() > 1 or autoscales()):
+        raise ValueError(
+            "--storage: the cluster has several nodes or may get them, and checkpoints in the home folder would lie on "
+            "each node's own disk. Give a folder that all nodes share, or an address such as s3://bucket/prefix."
+        )
+
+
+def runs_workers_check(space: SearchSpace) -> bool:
+    """Whether the default settings also run with two workers: wanted, and no worker count of the search itself."""
+    return space.settings.workers_check and space.resolve({}).workers == 1
+
+
+def resolve_storage(storage: str, *, name: str) -> str:
+    """Return an absolute folder or URI for a search's checkpoints, known to be writable.
+
+    Raises:
+        OSError: it cannot be written.
+        ValueError: it is no folder and no URI.
+    """
+    uri = storage if "://" in storage else str(Path(storage).expanduser().absolute())
+    uri = f"{uri.rstrip('/')}/{name}"
+    try:
+        CheckpointStore(uri).check_writable()
+    except OSError as error:
+        raise OSError(f"--storage: expected a folder or URI that can be written, got '{storage}' ({error}).") from error
+    return uri
+
+
+def check_objective(space: SearchSpace, data: RealData) -> None:
+    """Raise ValueError if the objective needs images that the dataset does not have."""
+    metric = space.settings.objective.metric
+    if space.settings.objective.needs != "no real image" and data.validation is None:
+        raise ValueError(
+            f"objective.metric: '{metric}' needs {space.settings.objective.needs}, and the dataset has no validation "
+            "split. Use 'agreement' or 'kl', which need none, or set dataset.validation_fraction."
+        )
+    task = REPORT_KEYS[metric].split("/")[1]
+    if metric not in ("agreement", "kl") and task not in space.resolve({}).tasks:
+        raise ValueError(f"objective.metric: '{metric}' needs the task '{task}' in experiment.tasks.")

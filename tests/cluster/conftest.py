@@ -1,0 +1,89 @@
+"""What two plain processes find that share a process group: computed once, for several modules."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dfkd.assembly import Materials
+from dfkd.settings.experiment import ExperimentSettings
+from dfkd.settings.synthesis import ContrastSettings
+from dfkd.synthesis.protocol import SyntheticBatch
+
+NUM_CLASSES, LONG_EPOCHS = 3, 20
+BATCH, SOURCES = 48, 4  # of the comparison of gradients
+SCRIPT = Path(__file__).with_name("two_workers.py")
+
+
+@pytest.fixture(scope="session")
+def two_workers(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_settings: Callable[..., ExperimentSettings],
+    tiny_materials: Materials,
+) -> list[dict[str, Any]]:
+    """What two worker processes found, by rank."""
+    folder = tmp_path_factory.mktemp("two workers")
+    double = copy.deepcopy(tiny_materials.teacher.model).double()
+    variants = contrast_variants()
+    plain = {"batch_size": BATCH}  # global: each worker takes half of it
+    inputs = {
+        "settings": tiny_settings(workers=2),
+        "long settings": tiny_settings(workers=2, distillation={"epochs": LONG_EPOCHS}),
+        "materials": tiny_materials,
+        "teacher_in_double": dataclasses.replace(tiny_materials.teacher, model=double),
+        "variants": {
+            name: _without_augmentation(tiny_settings(distillation=plain, **variant))
+            for name, variant in variants.items()
+        },
+        "batches": {name: _synthetic_batch(name) for name in variants},
+    }
+    torch.save(inputs, folder / "inputs.pt")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(rank), str(folder)], env=environment, stderr=subprocess.PIPE, text=True
+        )
+        for rank in range(2)
+    ]
+    errors = [worker.communicate(timeout=240)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], "\n".join(errors)[-4000:]
+    return [torch.load(folder / f"results-{rank}.pt", weights_only=False) for rank in range(2)]
+
+
+def _without_augmentation(settings: ExperimentSettings) -> ExperimentSettings:
+    """Leave the images as they are: every worker would draw another crop."""
+    return dataclasses.replace(
+        settings, dataset=dataclasses.replace(settings.dataset, crop_padding=0, horizontal_flip=False)
+    )
+
+
+def contrast_variants() -> dict[str, dict[str, Any]]:
+    kinds = ("none", "bank", "fresh", "supervised", "simclr")
+    variants: dict[str, dict[str, Any]] = {kind: {"contrast": ContrastSettings(kind=kind)} for kind in kinds}
+    variants["only matching"] = {"contrast": ContrastSettings(kind="bank", only_matching=True)}
+    variants["few usable anchors"] = {"contrast": ContrastSettings(kind="bank")}
+    return variants
+
+
+def _synthetic_batch(variant: str) -> SyntheticBatch:
+    random = torch.Generator().manual_seed(7)
+    images = torch.rand(BATCH, 1, 8, 8, generator=random, dtype=torch.float64)
+    labels = torch.randint(0, NUM_CLASSES, (BATCH,), generator=random)
+    sources = torch.randint(0, SOURCES, (BATCH,), generator=random)
+    if variant == "few usable anchors":  # the second worker has none but negatives: a class from one source alone
+        labels[BATCH // 4 : BATCH // 2], labels[3 * BATCH // 4 :] = 2, 2
+        labels[: BATCH // 4] %= 2
+        labels[BATCH // 2 : 3 * BATCH // 4] %= 2
+        sources[labels == 2] = 0
+    if variant == "simclr":
+        images, labels, sources = (value[::2].repeat_interleave(2, 0) for value in (images, labels, sources))
+    return SyntheticBatch(images=images, labels=labels, sources=sources)

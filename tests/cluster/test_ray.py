@@ -1,0 +1,207 @@
+"""Ray Train and Ray Tune around the tiny experiment, on one local cluster of two CPUs."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray import tune
+from ray.util.state import list_actors
+
+from dfkd.assembly import Materials
+from dfkd.cluster.data_parallel import run_data_parallel_here
+from dfkd.cluster.resources import (
+    autoscales,
+    check_fits,
+    concurrent_trials,
+    num_nodes,
+    trial_resources,
+    uses_gpu,
+)
+from dfkd.cluster.trial import TrialPlan, last_state
+from dfkd.cluster.trial_events import TrialEvents
+from dfkd.cluster.tuner import Objective, make_searcher, run_trials
+from dfkd.cluster.worker import PREVIEW_KEY, Report
+from dfkd.jobs.ray_cluster import ENVIRONMENT
+from dfkd.search.optuna_space import distributions, finished, make_sampler, open_study, study_storage
+from dfkd.search.space import SearchSpace
+from dfkd.settings.experiment import ExperimentSettings
+from dfkd.settings.identity import to_dict
+from dfkd.settings.search import CategoricalChoices, SamplerSettings, SearchSettings
+
+pytestmark = pytest.mark.ray
+
+Make = Callable[..., ExperimentSettings]
+AGREEMENT = Objective(metric="probe/agreement", mode="max")
+HOPELESS = 1e30  # a learning rate that makes the loss infinite in the first epoch with student steps
+
+
+@pytest.fixture(scope="module", autouse=True)
+def dashboard() -> Iterator[str]:
+    """A cluster, and the address at which it says what its processes are."""
+    before = dict(os.environ)
+    os.environ.update(ENVIRONMENT | {"OMP_NUM_THREADS": "1"})
+    context = ray.init(address="local", num_cpus=2, num_gpus=0, log_to_driver=False, logging_level="ERROR")
+    yield f"http://{context.dashboard_url}"
+    ray.shutdown()
+    os.environ.clear()
+    os.environ.update(before)
+
+
+class Diary:
+    """Writes down what it hears of trials."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, Any, Any]] = []
+
+    def started(self, params: dict[str, Any]) -> None:
+        self.lines.append(("started", params["distillation.learning_rate"], None))
+
+    def reported(self, params: dict[str, Any], report: Report) -> None:
+        self.lines.append(("reported", params["distillation.learning_rate"], report))
+
+    def ended(self, params: dict[str, Any], *, error: str | None) -> None:
+        self.lines.append(("ended", params["distillation.learning_rate"], error))
+
+    def of(self, what: str, rate: float | None = None) -> list[Any]:
+        return [content for kind, of, content in self.lines if kind == what and rate in (None, of)]
+
+
+class Processes(tune.Callback):  # type: ignore[misc]
+    """Writes down which process each trial ran in."""
+
+    def __init__(self) -> None:
+        self.of_trial: dict[str, int] = {}
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        self.of_trial[trial.trial_id] = result["pid"]
+
+
+def space_of(settings: ExperimentSettings, rates: tuple[float, ...]) -> SearchSpace:
+    plain = to_dict(settings)
+    return SearchSpace(
+        settings=SearchSettings(
+            name="tiny",
+            experiment=plain,
+            parameters={"distillation.learning_rate": CategoricalChoices(choices=rates)},
+            trials=len(rates),
+        ),
+        where="a test",
+    )
+
+
+def test_the_cluster_is_known(tiny_settings: Make) -> None:
+    assert (num_nodes(), autoscales(), uses_gpu(tiny_settings())) == (1, False, False)
+    assert [concurrent_trials(tiny_settings(), workers, wanted=None) for workers in (1, 2, 3)] == [2, 1, 1]
+    assert concurrent_trials(tiny_settings(), 1, wanted=1) == 1
+    assert trial_resources(tiny_settings(), 1) == {"CPU": 1}
+    assert "CPU" not in trial_resources(tiny_settings(), 2)  # its workers reserve theirs themselves
+
+
+def test_more_workers_than_the_cluster_has_are_refused_at_once(tiny_settings: Make) -> None:
+    check_fits(tiny_settings(), 2)
+    with pytest.raises(ValueError, match="workers: 3 needed, each with a CPU; the cluster has 2 and cannot grow"):
+        check_fits(tiny_settings(), 3)
+
+
+def test_a_search_goes_on_after_a_trial_that_cannot_end_well(
+    tiny_settings: Make, tiny_materials: Materials, tmp_path: Path
+) -> None:
+    rates = (0.2, HOPELESS, 0.1, 0.05)
+    plan = TrialPlan(space=space_of(tiny_settings(), rates), storage=str(tmp_path), workers=1, image_every=2)
+    storage = study_storage(tmp_path / "optuna.db")
+    open_study(storage, name="tiny", direction="maximize")
+    diary, processes = Diary(), Processes()
+    run_trials(
+        plan,
+        tiny_materials,
+        name="tiny",
+        num_trials=4,
+        objective=AGREEMENT,
+        searcher=make_searcher(
+            distributions(plan.space),
+            objective=AGREEMENT,
+            sampler=make_sampler(SamplerSettings(name="random")),
+            storage=storage,
+            study_name="tiny",
+            first=[{"distillation.learning_rate": rate} for rate in rates],
+        ),
+        callbacks=[TrialEvents(diary), processes],
+        concurrency=1,
+    )
+    for rate in rates:
+        assert [report["epoch"] for report in diary.of("reported", rate)][:1] == [0]
+    assert re.match(r"epoch 1: distillation/\w+ is (inf|nan)\. ", diary.of("ended", HOPELESS)[0])
+    for rate in (0.2, 0.1, 0.05):
+        assert diary.of("ended", rate) == [None]
+        assert [report["finished"] for report in diary.of("reported", rate)] == [False, False, True]
+        assert [PREVIEW_KEY in report for report in diary.of("reported", rate)] == [True, False, True]
+        state = last_state(plan.trial_uri(plan.resolve({"distillation.learning_rate": rate})), world_size=1)
+        assert state["report"]["probe/agreement"] == diary.of("reported", rate)[-1]["probe/agreement"]
+    study = open_study(storage, name="tiny", direction="maximize")
+    assert [trial.params["distillation.learning_rate"] for trial in finished(study)] == [0.2, 0.1, 0.05]
+    assert len(set(processes.of_trial.values())) < len(processes.of_trial)  # a process goes on to the next trial
+
+
+def test_a_killed_worker_does_not_change_the_numbers(
+    tiny_settings: Make, tiny_materials: Materials, tmp_path: Path, two_workers: list[dict[str, Any]], dashboard: str
+) -> None:
+    undisturbed = two_workers[0]["long"]  # two plain processes without Ray
+    made = tiny_settings(workers=2, distillation={"epochs": len(undisturbed["reports"]) - 1})
+    killed: list[int] = []
+
+    def kill_one(report: Report) -> None:
+        if report["epoch"] == 1 and not killed:
+            killed.append(int(train_workers(dashboard, "ALIVE")[0].pid))
+            os.kill(killed[0], signal.SIGKILL)
+
+    num_before = len(train_workers(dashboard))
+    disturbed = reports_of(made, tiny_materials, tmp_path, kill_one)
+    assert len(train_workers(dashboard)) - num_before == 4  # both were started anew
+    assert {report["epoch"]: without_times(report) for report in disturbed} == {
+        report["epoch"]: without_times(report) for report in undisturbed["reports"]
+    }
+    network = last_state(str(tmp_path), world_size=2)["run"]["network"]
+    for name, tensor in undisturbed["weights"].items():
+        assert tensor.equal(network[f"student.{name}"]), name
+
+
+@pytest.mark.slow
+def test_what_cannot_end_well_on_ray_train_is_told_in_its_own_words_and_not_tried_again(
+    tiny_settings: Make, tiny_materials: Materials, tmp_path: Path
+) -> None:
+    made = tiny_settings(workers=2, distillation={"learning_rate": HOPELESS})
+    with pytest.raises(FloatingPointError, match=r"epoch 1: distillation/\w+ is (nan|inf)"):
+        reports_of(made, tiny_materials, tmp_path)
+
+
+def reports_of(
+    settings: ExperimentSettings,
+    materials: Materials,
+    folder: Path,
+    on_report: Callable[[Report], None] = lambda report: None,
+) -> list[Report]:
+    reports: list[Report] = []
+
+    def listen(report: Report) -> None:
+        reports.append(report)
+        on_report(report)
+
+    run_data_parallel_here(settings, materials, str(folder), image_every=0, on_report=listen)
+    return reports
+
+
+def train_workers(address: str, state: str | None = None) -> list[Any]:
+    """Return Ray Train's worker processes so far."""
+    filters = [("class_name", "=", "RayTrainWorker")] + ([("state", "=", state)] if state else [])
+    return list(list_actors(address, filters=filters))
+
+
+def without_times(report: Report) -> Report:
+    return {name: value for name, value in report.items() if not name.startswith("time/")}

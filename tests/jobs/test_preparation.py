@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from dfkd.data.image_set import ImageSet
+from dfkd.data.real_data import RealData
+from dfkd.jobs.preparation import REPORT_KEYS, check_objective, resolve_storage, runs_workers_check
+from dfkd.search.load import load_space
+from dfkd.search.space import SearchSpace
+from dfkd.settings.search import OBJECTIVES, ObjectiveSettings
+
+SMOKE = str(Path(__file__).parents[2] / "search_spaces" / "smoke.yaml")
+
+
+def selected_on(metric: str) -> SearchSpace:
+    space = load_space(SMOKE, [])
+    objective = ObjectiveSettings(metric=metric)  # type: ignore[arg-type]
+    return replace(space, settings=replace(space.settings, objective=objective))
+
+
+def data(*, validation: bool) -> RealData:
+    images = ImageSet(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.arange(4))
+    return RealData(
+        title="four images",
+        class_names=("a", "b", "c", "d"),
+        train=images,
+        validation=images if validation else None,
+        test=None,
+    )
+
+
+def test_every_objective_is_a_key_of_the_reports() -> None:
+    assert set(REPORT_KEYS) == set(OBJECTIVES)
+
+
+@pytest.mark.parametrize("metric", ["agreement", "kl"])
+def test_the_probe_needs_no_real_image(metric: str) -> None:
+    check_objective(selected_on(metric), data(validation=False))
+
+
+@pytest.mark.parametrize("metric", ["agreement_real", "val_accuracy"])
+def test_an_objective_on_real_images_needs_a_validation_split(metric: str) -> None:
+    check_objective(selected_on(metric), data(validation=True))
+    with pytest.raises(ValueError, match=f"objective.metric: '{metric}' needs .*and the dataset has no validation"):
+        check_objective(selected_on(metric), data(validation=False))
+
+
+def test_an_objective_needs_its_task() -> None:
+    with pytest.raises(ValueError, match="'val_balanced_accuracy' needs the task 'binary' in experiment.tasks"):
+        check_objective(selected_on("val_balanced_accuracy"), data(validation=True))
+
+
+def test_the_check_with_two_workers_is_no_use_to_a_search_with_several() -> None:
+    assert runs_workers_check(load_space(SMOKE, []))
+    assert not runs_workers_check(load_space(SMOKE, ["workers=2"]))
+    space = load_space(SMOKE, [])
+    assert not runs_workers_check(replace(space, settings=replace(space.settings, workers_check=False)))
+
+
+def test_storage_is_absolute_and_known_to_be_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve_storage("shared/", name="smoke-1") == f"{tmp_path}/shared/smoke-1"
+    assert resolve_storage(f"file://{tmp_path}/other", name="smoke-1") == f"file://{tmp_path}/other/smoke-1"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="--storage: expected a folder or URI that can be written, got 'file'"):
+        resolve_storage("file", name="smoke-1")

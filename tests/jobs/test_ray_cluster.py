@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dfkd.jobs.ray_cluster import check_address
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def web_server() -> Iterator[int]:
+    """A port at which HTTP/1.1 is spoken, as Ray's dashboard or MLflow do."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("127.0.0.1:1", "Connection refused"),
+        ("http://127.0.0.1:8265", "expected host:port as `ray start --head` prints it, not the dashboard's"),
+        ("ray://127.0.0.1:10001", "not the dashboard's or Ray Client's"),
+        ("nonsense", "expected host:port"),
+    ],
+)
+def test_an_address_at_which_no_cluster_is_says_why_and_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, address: str, reason: str
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(ConnectionError, match=f"ray: no cluster answers at '{address}' .*{reason}.*Check the address"):
+        check_address()
+
+
+def test_another_server_is_not_taken_for_ray(monkeypatch: pytest.MonkeyPatch, web_server: int) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{web_server}")
+    with pytest.raises(ConnectionError, match="something else than Ray answers there"):
+        check_address()
+
+
+@pytest.mark.parametrize("address", ["", "auto", "local"])
+def test_what_ray_finds_itself_is_left_to_it(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    check_address()
+
+
+@pytest.mark.parametrize(("arguments", "shipped"), [([], False), (["-S"], True)], ids=["installed", "source tree"])
+def test_the_package_is_shipped_where_it_is_not_installed(arguments: list[str], shipped: bool) -> None:
+    """``-S`` leaves site-packages out, as on a node that has the dependencies alone."""
+    code = "import sys; sys.path.insert(0, 'platform'); from dfkd.jobs.ray_cluster import _runtime_env; "
+    code += "print(_runtime_env('local'))"
+    done = subprocess.run([sys.executable, *arguments, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (str(ROOT / "platform" / "dfkd") in done.stdout) is shipped

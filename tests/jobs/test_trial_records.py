@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from dfkd.jobs.trial_records import TrialRecord, TrialRecords
+
+
+def record(key: str, number: int) -> TrialRecord:
+    return TrialRecord(
+        key=key,
+        number=number,
+        params={"distillation.learning_rate": 0.1 + 0.2, "synthesis.contrast.kind": "bank", "flag": True, "none": None},
+        workers=2,
+        is_default=number == 0,
+        status="complete",
+        metrics={"probe/agreement": 1 / 3, "epoch": 2, "finished": True},
+        seconds=1.5,
+    )
+
+
+def test_records_come_back_as_they_were_in_the_order_of_starting(tmp_path: Path) -> None:
+    records = TrialRecords(tmp_path / "records")
+    for key, number in (("b", 0), ("a", 1), ("c", 2)):
+        records.save(record(key, number))
+    again = TrialRecords(tmp_path / "records")
+    assert again.all() == [record("b", 0), record("a", 1), record("c", 2)]
+    assert again.get("a") == record("a", 1)
+    assert again.get("d") is None
+    assert len(again) == 3
+
+
+def test_a_record_that_is_saved_again_replaces_the_first(tmp_path: Path) -> None:
+    records = TrialRecords(tmp_path)
+    records.save(record("a", 0))
+    changed = record("a", 0)
+    changed.status, changed.error = "failed", "epoch 1: distillation/kd is nan"
+    records.save(changed)
+    assert TrialRecords(tmp_path).all() == [changed]
+
+
+def test_a_file_that_was_cut_off_while_it_was_written_is_no_record(tmp_path: Path) -> None:
+    TrialRecords(tmp_path).save(record("a", 0))
+    (tmp_path / "b.partial").write_text('{"key": "b", "num')
+    assert TrialRecords(tmp_path).all() == [record("a", 0)]
+
+
+def test_not_a_number_survives(tmp_path: Path) -> None:
+    broken = record("a", 0)
+    broken.metrics["distillation/kd"] = float("nan")
+    TrialRecords(tmp_path).save(broken)
+    value = TrialRecords(tmp_path).all()[0].metrics["distillation/kd"]
+    assert value != value

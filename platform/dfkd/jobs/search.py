@@ -153,9 +153,10 @@ def open_parent(running: Running) -> Tracker:
     settings = space.resolve({})
     parent.log_params(
         flatten(to_dict(settings))
-        | {"commit": commit(), "sampler": space.settings.sampler.name, "sampler_seed": space.settings.sampler.seed}
-        | {f"version.{name}": version for name, version in versions().items()}
+        | {"sampler": space.settings.sampler.name, "sampler_seed": space.settings.sampler.seed}
     )
+    # Tags and not params, which cannot change: a search may go on under another commit.
+    parent.set_tags({"commit": commit()} | {f"version.{name}": version for name, version in versions().items()})
     parent.log_artifact("search_space.json", json.dumps(to_dict(space.settings), indent=1).encode())
     parent.log_artifact("default_settings.json", json.dumps(to_dict(settings), indent=1).encode())
     return parent

@@ -7,7 +7,13 @@ from torch import Tensor
 
 
 def contrast(
-    anchors: Tensor, candidates: Tensor, positives: Tensor, negatives: Tensor, *, temperature: float
+    anchors: Tensor,
+    candidates: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    *,
+    temperature: float,
+    num_usable: Tensor | None = None,
 ) -> Tensor:
     """Pull positives together against negatives.
 
@@ -20,6 +26,8 @@ def contrast(
         positives: [A, B] booleans, p in P_i.
         negatives: [A, B] booleans, a in N_i.
         temperature: t, above 0.
+        num_usable: scalar to divide the sum over anchors by, above 0; None counts the anchors that have a positive.
+            Several workers give their mean count, so that the mean of their losses is the loss of all anchors.
 
     Returns:
         Scalar, at least 0; 0 where no anchor has a positive.
@@ -35,7 +43,8 @@ def contrast(
     num_positives = positives.sum(dim=1)  # [A]
     usable = num_positives > 0
     per_anchor = -log_share.sum(dim=1) / num_positives.clamp_min(1)
-    return per_anchor.masked_fill(~usable, 0.0).sum() / usable.sum().clamp_min(1)
+    count = usable.sum().clamp_min(1) if num_usable is None else num_usable
+    return per_anchor.masked_fill(~usable, 0.0).sum() / count
 
 
 def cncl_pairs(

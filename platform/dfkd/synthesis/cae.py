@@ -174,9 +174,18 @@ class CategoryAware:
         if settings.only_matching:
             both_match = matching[:, None] & gather(matching)
             positives, negatives = positives & both_match, negatives & both_match
-        loss = contrast(anchors, gather(anchors), positives, negatives, temperature=settings.temperature)
+        usable = gather(positives.any(dim=1))  # [workers * A]
+        num_workers = len(usable) // len(anchors)
+        loss = contrast(
+            anchors,
+            gather(anchors),
+            positives,
+            negatives,
+            temperature=settings.temperature,
+            num_usable=usable.sum().clamp_min(1) / num_workers,
+        )
         metrics = {
-            "usable_anchors": positives.any(dim=1).float().mean(),
+            "usable_anchors": usable.float().mean(),
             "label_mismatch": 1 - matching.float().mean(),
         }
         return StudentLoss({f"contrast_{settings.kind}": settings.weight * loss}, metrics)

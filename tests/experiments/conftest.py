@@ -1,0 +1,100 @@
+"""Commands as a person starts them: processes of their own, with a home, a Ray folder and no addresses of anybody's."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SMOKE = "search_spaces/smoke.yaml"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended."""
+
+    status: int
+    output: str
+    errors: str
+    seconds: float
+    processor_seconds: float
+
+    @property
+    def lines(self) -> list[str]:
+        """What it printed, without the time in front."""
+        return [line.partition("] ")[2] if line.startswith("[") else line for line in self.output.splitlines()]
+
+    def said(self, words: str) -> list[str]:
+        """Return the lines that hold these words."""
+        return [line for line in self.lines if words in line]
+
+
+Run = Callable[..., Finished]
+
+
+@pytest.fixture(scope="session")
+def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of every command here."""
+    ray_folder = tempfile.mkdtemp(prefix="dfkd-", dir="/tmp")  # short: Ray's sockets allow 107 characters
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("RAY_", "MLFLOW_", "TUNE_")) and name != "PYTHONPATH"
+    }
+    environment |= {
+        "HOME": str(tmp_path_factory.mktemp("user")),
+        "OMP_NUM_THREADS": "1",
+        "RAY_TMPDIR": ray_folder,
+        "PYTHONUNBUFFERED": "1",
+    }
+    yield environment
+    shutil.rmtree(ray_folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def run(surroundings: dict[str, str]) -> Run:
+    """Run ``python experiments/<command>`` from the project's root to its end."""
+
+    def run(*command: str, timeout: float = 300, **environment: str) -> Finished:
+        before, began = _processor_seconds(), time.monotonic()
+        with start(surroundings, *command, **environment) as process:
+            try:
+                output, errors = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                output, errors = process.communicate()
+                raise AssertionError(f"{command} took longer than {timeout} s:\n{output}\n{errors}") from None
+        return Finished(process.returncode, output, errors, time.monotonic() - began, _processor_seconds() - before)
+
+    return run
+
+
+def start(surroundings: dict[str, str], *command: str, **environment: str) -> subprocess.Popen[str]:
+    """Start a command in a process group of its own."""
+    arguments = [argument for argument in command if not argument.startswith("-X")]
+    options = [argument for argument in command if argument.startswith("-X")]
+    return subprocess.Popen(
+        [sys.executable, *options, f"experiments/{arguments[0]}", *arguments[1:]],
+        cwd=ROOT,
+        env=surroundings | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _processor_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime

@@ -1,0 +1,119 @@
+"""What a user got wrong, through the commands: told in words, and before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SMOKE = "search_spaces/smoke.yaml"
+ROOT = Path(__file__).parents[2]
+HEAVY = ("torch", "ray", "mlflow", "optuna", "pandas")
+Run = Callable[..., Any]
+
+
+def edited(folder: Path, old: str, new: str) -> str:
+    """Write the smoke space with one thing changed."""
+    text = (ROOT / SMOKE).read_text()
+    assert text.count(old) == 1, old
+    file = folder / "space.yaml"
+    file.write_text(text.replace(old, new))
+    return str(file)
+
+
+def loaded(errors: str) -> set[str]:
+    """Read off ``-X importtime`` which libraries a command imported."""
+    lines = [line for line in errors.splitlines() if line.startswith("import time:")]
+    assert len(lines) > 50
+    return {line.rpartition("|")[2].strip() for line in lines}
+
+
+STATIC: dict[str, tuple[str, str, str]] = {
+    "a misspelt key": ("generator_steps", "generator_stepz", "generator_stepz.*Did you mean 'generator_steps'"),
+    "a misspelt choice": (
+        "architecture: digits_student",
+        "architecture: digits_studnt",
+        "Did you mean 'digits_student'",
+    ),
+    "a misspelt method setting": ("contrast.kind:", "contrast.kin:", "synthesis.contrast.kin.*Did you mean 'kind'"),
+    "a misspelt objective": ("metric: agreement", "metric: agrement", "agrement.*Did you mean 'agreement'"),
+    "a range upside down": ("low: 0.05, high: 0.4", "low: 0.4, high: 0.05", "lies above high"),
+    "a logarithm from zero": ("low: 0.05", "low: 0", "a logarithmic range must begin above 0"),
+    "a foreign setting": ("warm_up_rounds: 1", "momentum: 1", "synthesis.momentum"),
+}
+
+
+@pytest.mark.parametrize("mistake", STATIC)
+def test_a_mistake_in_the_file_is_told_before_anything_heavy_is_loaded(run: Run, tmp_path: Path, mistake: str) -> None:
+    old, new, message = STATIC[mistake]
+    done = run("-Ximporttime", "search.py", edited(tmp_path, old, new), "--home", str(tmp_path / "home"))
+    assert done.status == 2
+    said = "\n".join(line for line in done.errors.splitlines() if not line.startswith("import time:"))
+    assert re.search(message, said), said
+    assert said.startswith("error: ") and "Traceback" not in said
+    assert not loaded(done.errors) & set(HEAVY)
+    assert done.processor_seconds < 2
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("", "is empty"), ("a: [1, 2", "space.yaml"), ("- a list", "space.yaml"), ("name: x", "experiment")],
+    ids=["empty", "broken", "a list", "nearly nothing"],
+)
+@pytest.mark.parametrize("command", ["search.py", "distill.py", "train_teacher.py"])
+def test_a_file_that_is_no_config_is_told_at_once(
+    run: Run, tmp_path: Path, command: str, content: str, message: str
+) -> None:
+    (tmp_path / "space.yaml").write_text(content)
+    done = run(command, str(tmp_path / "space.yaml"), "--home", str(tmp_path / "home"))
+    assert done.status == 2
+    assert message in done.errors or (content == "name: x" and "dataset" in done.errors), done.errors
+    assert "Traceback" not in done.errors
+    assert done.processor_seconds < 2
+
+
+@pytest.mark.parametrize("command", ["search.py", "distill.py", "train_teacher.py"])
+def test_surroundings_are_checked_before_anything_heavy_is_loaded(run: Run, tmp_path: Path, command: str) -> None:
+    (tmp_path / "file").write_text("")
+    home = ["--home", str(tmp_path / "home")]
+    mistakes = {
+        "teacher.weights: .* does not exist": [*home, "--set", f"teacher.weights={tmp_path}/missing.safetensors"],
+        "MLflow does not answer at http://127.0.0.1:1": [*home, "--tracking-uri", "http://127.0.0.1:1"],
+        "home: expected a folder that can be written": ["--home", str(tmp_path / "file" / "home")],
+    }
+    if os.path.isdir("/proc"):
+        mistakes["home: expected a folder that can be written, got '/proc"] = ["--home", "/proc/home"]  # read-only
+    for message, arguments in mistakes.items():
+        done = run(command, SMOKE, *arguments)
+        assert done.status == 2
+        assert re.match("error: .*" + message, done.errors), done.errors
+        assert done.processor_seconds < 2
+    done = run(command, SMOKE, *home, MLFLOW_TRACKING_URI="http://127.0.0.1:1")
+    assert done.status == 2 and "MLflow does not answer" in done.errors
+
+
+@pytest.mark.parametrize("command", [("search.py",), ("distill.py", "--workers", "2")])
+def test_a_ray_address_at_which_nobody_answers_is_told_at_once(run: Run, tmp_path: Path, command: tuple[str]) -> None:
+    script, *options = command
+    done = run(script, SMOKE, *options, "--home", str(tmp_path), RAY_ADDRESS="127.0.0.1:1")
+    assert done.status == 2
+    assert "error: ray: no cluster answers at '127.0.0.1:1'" in done.errors
+    assert "RAY_AUTH_MODE" in done.errors
+    assert done.seconds < 15
+
+
+@pytest.mark.ray
+def test_more_workers_than_the_cluster_has_are_refused_before_the_teacher_is_trained(run: Run, tmp_path: Path) -> None:
+    workers = (os.cpu_count() or 1) * 4
+    batch = ["--set", f"distillation.batch_size={workers * 2}", "--set", f"synthesis.batch_size={workers * 40}"]
+    bank = ["--set", f"synthesis.bank_capacity={workers * 40}"]
+    done = run("search.py", SMOKE, "--home", str(tmp_path), "--set", f"workers={workers}", *batch, *bank)
+    assert done.status == 2
+    assert f"error: workers: {workers} needed, each with a CPU; the cluster has {os.cpu_count()}" in done.errors
+    assert not done.said("teacher:")
+    assert not (tmp_path / "searches").exists()

@@ -51,6 +51,7 @@ def _deliver(journal: Path) -> object:
     """Run the script as a person would and return its exit code."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as left:
         patch.setattr(sys, "argv", [str(DELIVER), str(journal)])
+        patch.syspath_prepend(str(DELIVER.parent))
         runpy.run_path(str(DELIVER), run_name="__main__")
     return left.value.code
 

@@ -94,4 +94,4 @@ def test_a_package_reads_back_without_pickle_and_names_no_code_of_ours(tmp_path:
     assert described["parameters"] == sum(parameter.numel() for parameter in network.parameters())
     assert (folder / "card.md").read_text() == "# Card"
     archive = (folder / "data" / "model.pt2").read_bytes()
-    assert b"dfkd" not in archive and str(Path(__file__).parents[2]).encode() not in archive
+    assert b"dfkd." not in archive and str(Path(__file__).parents[2]).encode() not in archive

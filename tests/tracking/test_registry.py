@@ -147,6 +147,7 @@ def test_with_manual_promotion_only_the_command_moves_the_champion(
 ) -> None:  # fmt: skip
     assert not register("by-hand", promotion="manual").promoted
     assert client(uri).get_registered_model("by-hand").aliases.keys() == {"candidate"}
+    monkeypatch.syspath_prepend(str(PROMOTE.parent))
     for version, code in (("7", 1), ("1", 0)):
         monkeypatch.setattr(sys, "argv", [str(PROMOTE), "by-hand", "--version", version, "--home", str(home)])
         with pytest.raises(SystemExit) as left:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -24,3 +25,4 @@ def find_package() -> None:
             "(`ray job submit --working-dir . -- python experiments/search.py`), or `pip install -e .` on every node."
         )
     sys.path.insert(0, str(source))
+    os.environ["DFKD_SHIP_SOURCE"] = "1"  # workers do not find it either: dfkd.jobs.ray_cluster sends it to them

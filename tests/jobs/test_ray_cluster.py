@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -61,8 +62,11 @@ def test_what_ray_finds_itself_is_left_to_it(monkeypatch: pytest.MonkeyPatch, ad
 @pytest.mark.parametrize(("arguments", "shipped"), [([], False), (["-S"], True)], ids=["installed", "source tree"])
 def test_the_package_is_shipped_where_it_is_not_installed(arguments: list[str], shipped: bool) -> None:
     """``-S`` leaves site-packages out, as on a node that has the dependencies alone."""
-    code = "import sys; sys.path.insert(0, 'platform'); from dfkd.jobs.ray_cluster import _runtime_env; "
-    code += "print(_runtime_env('local'))"
-    done = subprocess.run([sys.executable, *arguments, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    code = "import sys; sys.path.insert(0, 'experiments'); from _bootstrap import find_package; find_package(); "
+    code += "from dfkd.jobs.ray_cluster import _runtime_env; print(_runtime_env('local'))"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, *arguments, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert (str(ROOT / "platform" / "dfkd") in done.stdout) is shipped

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +22,7 @@ ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_COLOR_PREFIX": "0",
 }
+SHIP_SOURCE = "DFKD_SHIP_SOURCE"  # set by `experiments/_bootstrap.py` where the package is not installed
 CONNECT_SECONDS = 5.0
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # and an empty SETTINGS frame
 
@@ -56,7 +55,7 @@ def connected() -> Iterator[None]:
     address = _address()
     try:
         ray.init(address=address, runtime_env=_runtime_env(address), log_to_driver=False, logging_level="ERROR")
-    except (OSError, RuntimeError, ValueError) as error:  # ConnectionError is an OSError
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:  # ConnectionError is an OSError
         raise _unreachable(address, error) from error
     try:
         yield
@@ -105,13 +104,6 @@ def _runtime_env(address: str) -> dict[str, object]:
     environment: dict[str, object] = {}
     if address != "local":  # a cluster of our own inherits it, and its workers start faster without
         environment["env_vars"] = {name: os.environ[name] for name in ENVIRONMENT}
-    if not _is_installed():
+    if os.environ.get(SHIP_SOURCE):
         environment["py_modules"] = [str(Path(__file__).resolve().parents[1])]
     return environment
-
-
-def _is_installed() -> bool:
-    """Whether the package is installed, and not just found in its source tree, which other processes do not look in."""
-    source = Path(__file__).resolve().parents[2]
-    elsewhere = [entry for entry in sys.path if Path(entry).resolve() != source]
-    return any(True for _ in importlib.metadata.distributions(name="dfkd", path=elsewhere))

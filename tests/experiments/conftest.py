@@ -63,36 +63,42 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str,
 
 
 @pytest.fixture(scope="session")
-def run(surroundings: dict[str, str]) -> Run:
-    """Run ``python experiments/<command>`` from the project's root to its end."""
+def start(surroundings: dict[str, str]) -> Callable[..., subprocess.Popen[str]]:
+    """Start ``python experiments/<command>`` from the project's root, in a process group of its own."""
+
+    def start(*command: str, **environment: str) -> subprocess.Popen[str]:
+        options = [argument for argument in command if argument.startswith("-X")]
+        script, *arguments = [argument for argument in command if not argument.startswith("-X")]
+        return subprocess.Popen(
+            [sys.executable, *options, f"experiments/{script}", *arguments],
+            cwd=ROOT,
+            env=surroundings | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def run(start: Callable[..., subprocess.Popen[str]]) -> Run:
+    """Run a command to its end."""
 
     def run(*command: str, timeout: float = 300, **environment: str) -> Finished:
         before, began = _processor_seconds(), time.monotonic()
-        with start(surroundings, *command, **environment) as process:
+        with start(*command, **environment) as process:
             try:
                 output, errors = process.communicate(timeout=timeout)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 output, errors = process.communicate()
                 raise AssertionError(f"{command} took longer than {timeout} s:\n{output}\n{errors}") from None
-        return Finished(process.returncode, output, errors, time.monotonic() - began, _processor_seconds() - before)
+        seconds = time.monotonic() - began
+        return Finished(process.returncode, output, errors, seconds, _processor_seconds() - before)
 
     return run
-
-
-def start(surroundings: dict[str, str], *command: str, **environment: str) -> subprocess.Popen[str]:
-    """Start a command in a process group of its own."""
-    arguments = [argument for argument in command if not argument.startswith("-X")]
-    options = [argument for argument in command if argument.startswith("-X")]
-    return subprocess.Popen(
-        [sys.executable, *options, f"experiments/{arguments[0]}", *arguments[1:]],
-        cwd=ROOT,
-        env=surroundings | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def _processor_seconds() -> float:

@@ -120,7 +120,8 @@ def test_a_parent_holds_a_run_a_trial_and_all_have_ended(search: Search) -> None
         assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert child.data.params["distillation.epochs"] == "2"
     assert [child.data.params["workers"] for child in children] == ["2", "1"]
-    assert {"commit", "version.ray", "version.torch", "seed", "device"} <= set(parent.data.params)
+    assert {"seed", "device", "sampler"} <= set(parent.data.params)
+    assert {"commit", "version.ray", "version.torch"} <= set(parent.data.tags)
     assert "How far the choice can be trusted" in parent.data.tags["mlflow.note.content"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,15 +20,29 @@ def run_command() -> Iterator[Console]:
     An interrupt ends with status 130, a termination with 143; both leave no run open. Anything else is a defect of
     ours, or of the machine, and keeps its trace.
     """
-    signal.signal(signal.SIGTERM, _terminate)  # Python's own way would skip every `finally`
+    catch_termination()
     try:
         yield Console()
     except (ValueError, OSError) as error:  # ConnectionError and FileNotFoundError are OSErrors
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print("interrupted: everything reported so far is kept; --resume goes on from here", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(143 if isinstance(interrupt, Termination) else 130) from None
+
+
+class Termination(KeyboardInterrupt):
+    """SIGTERM, as `ray job stop` and most schedulers send it; it ends a command as an interrupt does."""
+
+
+def catch_termination() -> None:
+    """Turn SIGTERM into ``Termination``: left alone it would skip every ``finally``."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise Termination
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)
 
 
 def open_output(file: str | None, *, option: str = "--json") -> Path | None:
@@ -48,7 +63,3 @@ def open_output(file: str | None, *, option: str = "--json") -> Path | None:
     except OSError as error:
         raise OSError(f"{option}: expected a file that can be written, got '{file}' ({error}).") from error
     return path
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dfkd.jobs.command import catch_termination
+
 #: Read by Ray, here and in the trials' processes. Ray Tune's own output would write each result three times more, and
 #: it takes an interrupt for a good end; Ray Train takes one report a poll, whose 2 s would stall short epochs.
 ENVIRONMENT = {
@@ -57,6 +59,7 @@ def connected() -> Iterator[None]:
         ray.init(address=address, runtime_env=_runtime_env(address), log_to_driver=False, logging_level="ERROR")
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:  # ConnectionError is an OSError
         raise _unreachable(address, error) from error
+    catch_termination()  # `ray.init` (2.60) has put a handler of its own in place, which aborts
     try:
         yield
     finally:

@@ -1,30 +1,56 @@
-"""Contract of every method in ``SYNTHESIZERS``, under every noise layer and kind of contrast, on tiny networks."""
+"""Contract of every method, under every noise layer and kind of contrast, on tiny networks."""
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from dfkd.distillation import Distillation, EpochReport, Means, distill, set_learning_rate
+from dfkd.assembly import build_method
+from dfkd.baselines import BASELINES
+from dfkd.distillation import Distillation, EpochReport, Means, distill, set_learning_rate, student_step
 from dfkd.domain import Domain
 from dfkd.settings.distillation import DistillationSettings
 from dfkd.settings.synthesis import (
     CONTRAST_KINDS,
     STRUCTURED_NOISE_SOURCES,
+    AdaDfkdSettings,
     CategoryAwareSettings,
     CategoryEmbeddingNoise,
+    ContrastiveInversionSettings,
     ContrastSettings,
+    CPNetSettings,
+    DaflSettings,
+    DeepInversionSettings,
+    DeepInversionWeights,
+    DfadSettings,
+    DfqSettings,
+    FastSettings,
     GaussianNoise,
+    GenerativeMemorySettings,
     GeneratorSettings,
+    ImageCropsSettings,
+    InstanceContrastSettings,
     LabelNoiseLayer,
+    MadSettings,
+    NayerSettings,
+    PreDfkdSettings,
+    ProceduralSettings,
+    PublicImagesSettings,
     RandomNoiseSettings,
+    RealImagesSettings,
+    RelationSettings,
+    SpaceshipNetSettings,
+    StoredImagesSettings,
     SynthesisSettings,
+    ZsktSettings,
 )
-from dfkd.synthesis import SYNTHESIZERS, build_synthesizer
+from dfkd.synthesis import SYNTHESIZERS
+from dfkd.synthesis.protocol import StudentLoss
 from dfkd.teacher_student import TeacherStudent
 
 EPOCHS = DistillationSettings(epochs=2, steps_per_epoch=3, batch_size=24)
@@ -44,9 +70,46 @@ METHODS: dict[str, SynthesisSettings] = {
     f"{name}-{kind}": dataclasses.replace(CAE, noise=noise, contrast=ContrastSettings(kind=kind, width=8))
     for name, noise in NOISE_LAYERS.items()
     for kind in CONTRAST_KINDS
+    if (name, kind) != ("gaussian", "fresh")  # refused: new Gaussian latents are made for no class
 }
 METHODS["cend-redrawn"] = dataclasses.replace(CAE, redraw_noise=True)
 METHODS["random_noise"] = RandomNoiseSettings()
+SHORT: dict[str, Any] = {"batch_size": 40, "generator_steps": 2, "generator": GeneratorSettings(width=4)}
+METHODS["nayer"] = NayerSettings(
+    **SHORT, warm_up_epochs=1, warm_up_rounds=2, reset_generator_every=2, noise=LabelNoiseLayer(width=9)
+)
+METHODS["fast_dfkd-fomaml"] = FastSettings(**SHORT, warm_up_epochs=1, latent_width=9, reset_first_layer_in=2)
+METHODS["fast_dfkd-reptile"] = dataclasses.replace(METHODS["fast_dfkd-fomaml"], meta="reptile")
+METHODS["cmi"] = ContrastiveInversionSettings(
+    **SHORT, latent_width=9, contrast=InstanceContrastSettings(width=8, num_remembered=30, memory_capacity=60)
+)
+METHODS["cmi-resolutions"] = dataclasses.replace(
+    METHODS["cmi"], contrast=InstanceContrastSettings(width=8, features="resolutions")
+)
+METHODS["procedural"] = ProceduralSettings(num_leaves=5)
+METHODS["real_images"] = RealImagesSettings()
+METHODS["public_images"] = PublicImagesSettings(path="not looked at here")
+METHODS["image_crops"] = ImageCropsSettings()
+ONLINE: dict[str, Any] = {"batch_size": 24, "latent_width": 7, "generator": GeneratorSettings(width=4)}
+METHODS["dafl"] = DaflSettings(**ONLINE)
+METHODS["dfad"] = DfadSettings(**ONLINE, student_steps=2)
+METHODS["dfq"] = DfqSettings(**ONLINE, student_steps=2)
+METHODS["mad"] = MadSettings(**ONLINE, student_steps=2, pretraining_steps=2)
+METHODS["mad-without-classes"] = MadSettings(**ONLINE, class_conditional=False, pretraining_steps=0)
+METHODS["pre_dfkd"] = PreDfkdSettings(**ONLINE, student_steps=3, memory=GenerativeMemorySettings(width=4, steps=2))
+METHODS["adadfkd"] = AdaDfkdSettings(**ONLINE, student_steps=2, relation=RelationSettings(queue_length=50))
+METHODS["zskt"] = ZsktSettings(**ONLINE, student_steps=2)
+METHODS["cpnet"] = CPNetSettings(
+    noise=LabelNoiseLayer(width=9), batch_size=24, generator_steps=2, warm_up_epochs=1, warm_up_rounds=2,
+    reset_generator_every=2,
+)  # fmt: skip
+METHODS["deep_inversion"] = DeepInversionSettings(
+    weights=DeepInversionWeights(competition=10.0), batch_size=24, image_steps=3, horizontal_flip=True,
+    warm_up_epochs=1, warm_up_rounds=2, rounds_per_epoch=1, bank_capacity=60,
+)  # fmt: skip
+METHODS["spaceshipnet"] = SpaceshipNetSettings(
+    generator=GeneratorSettings(width=4), latent_width=9, batch_size=24, generator_steps=2, bank_capacity=60
+)
 
 Start = Callable[..., Distillation]
 every_method = pytest.mark.parametrize("method", METHODS)
@@ -60,7 +123,10 @@ def start(tiny_network: Callable[..., nn.Module], tiny_domain: Callable[..., Dom
         pair = TeacherStudent(tiny_network(0, **network), tiny_network(1, width=6))
         random, domain = torch.Generator().manual_seed(seed), tiny_domain()
         chosen = METHODS[method] if isinstance(method, str) else method
-        return Distillation(pair, build_synthesizer(chosen, pair, domain, random), domain, settings, random)
+        images = torch.randint(0, 256, (30, 1, 8, 8), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
+        given = images if isinstance(chosen, StoredImagesSettings) else None
+        synthesizer = build_method(chosen, pair, domain, random, images=given)
+        return Distillation(pair, synthesizer, domain, settings, random)
 
     return make
 
@@ -75,7 +141,7 @@ def same_weights(one: Distillation, other: Distillation) -> bool:
 
 
 def test_every_method_of_the_table_is_held_to_the_contract() -> None:
-    assert {settings.method for settings in METHODS.values()} == set(SYNTHESIZERS)
+    assert {settings.method for settings in METHODS.values()} == {*SYNTHESIZERS, *BASELINES}
 
 
 @every_method
@@ -92,7 +158,7 @@ def test_losses_are_finite_and_every_epoch_is_reported(start: Start, method: str
 @every_method
 def test_samples_have_the_shape_and_range_of_images(start: Start, method: str) -> None:
     run = start(method)
-    run.synthesizer.synthesize(0)
+    run.synthesizer.synthesize(0, 0.0)
     batch = run.synthesizer.sample(10)
     assert batch.images.shape == (10, 1, 8, 8)
     assert 0 <= batch.images.min() < batch.images.max() <= 1
@@ -171,6 +237,34 @@ def test_the_student_comes_to_agree_with_its_teacher(start: Start) -> None:
     assert losses[-1] < 0.3 * losses[0]
 
 
+def test_the_weight_of_kd_weighs_it_against_the_methods_own_terms(start: Start) -> None:
+    plain, lighter = (start("cend-bank", settings=dataclasses.replace(EPOCHS, weight=weight)) for weight in (1.0, 0.25))
+    first, other = (next(report.metrics for report in distill(run) if report.epoch == 1) for run in (plain, lighter))
+    assert 0.2 * first["distillation/kd"] < other["distillation/kd"] < 0.4 * first["distillation/kd"]
+    assert other["distillation/contrast_bank"] > 0.5 * first["distillation/contrast_bank"]
+
+
+def test_a_method_watches_both_passes_and_the_losses_and_nothing_else(start: Start) -> None:
+    run = start("random_noise")
+    seen: list[str] = []
+
+    @contextmanager
+    def watch() -> Iterator[None]:
+        seen.append("in")
+        yield
+        seen.append("out")
+
+    run.synthesizer.watch = watch  # type: ignore[method-assign]
+    original = run.synthesizer.student_loss
+    run.synthesizer.student_loss = (  # type: ignore[method-assign]
+        lambda *arguments: seen.append("loss") or original(*arguments)
+    )
+    for name, network in (("teacher", run.pair.teacher), ("student", run.pair.student)):
+        network.register_forward_hook(lambda _m, _i, _o, name=name: seen.append(name))
+    next(distill(run))
+    assert seen == ["in", "teacher", "student", "loss", "out"] * EPOCHS.steps_per_epoch
+
+
 def test_a_teacher_without_batch_norm_works_where_its_term_is_zero(start: Start) -> None:
     settings = dataclasses.replace(CAE, weights=dataclasses.replace(CAE.weights, batch_norm=0.0))
     metrics = list(distill(start(settings, batch_norm=False)))[-1].metrics
@@ -183,7 +277,7 @@ def test_learning_rate_falls_on_a_cosine_over_the_epochs_after_warm_up(start: St
     found = []
     for epoch, progress in ((1, 0.0), (1, 0.5), (2, 0.0), (2, 0.5), (3, 0.0)):
         run.epoch = epoch
-        set_learning_rate(run, progress=progress)
+        set_learning_rate(run, progress=run.progress(progress))
         found.append(run.optimizer.param_groups[0]["lr"])
     quarter = 0.1 * (1 + math.cos(math.pi / 4))  # of 0.2, after half an epoch of two
     assert found == pytest.approx([0.2, quarter, 0.1, 0.2 - quarter, 0.0])
@@ -220,6 +314,17 @@ def test_a_failed_synthesis_leaves_no_hook_and_a_student_that_can_learn(start: S
     assert all(parameter.requires_grad for parameter in run.pair.student.parameters())
 
 
+def test_a_gradient_is_clipped_to_its_longest_length(start: Start) -> None:
+    lengths = []
+    for clip in (None, 1e-3):
+        run = start("random_noise", settings=dataclasses.replace(EPOCHS, gradient_clip=clip))
+        student_step(run)
+        gradients = [parameter.grad for parameter in run.network.parameters() if parameter.grad is not None]
+        lengths.append(float(torch.cat([gradient.flatten() for gradient in gradients]).norm()))
+    assert lengths[0] > 0.01
+    assert lengths[1] == pytest.approx(1e-3, rel=1e-3)
+
+
 def test_means_are_taken_per_name_over_the_times_it_was_added() -> None:
     means = Means()
     means.add("a", {"x": torch.tensor(1.0), "y": torch.tensor(5.0)})
@@ -241,3 +346,20 @@ def test_wrap_is_called_once_with_student_and_head_and_does_the_forward_passes(s
     list(distill(run))
     assert wrapped == [run.parallel_network] and list(wrapped[0]) == [run.network]
     assert calls == [EPOCHS.batch_size] * 6  # steps of the student; synthesis goes through the bare student
+
+
+def test_a_step_counts_as_much_as_its_pace_says(start: Start) -> None:
+    gradients, asked = [], []
+
+    def half(loss: Tensor) -> Tensor:
+        asked.append(loss)
+        return torch.tensor(0.5)
+
+    for pace in (None, half):
+        run = start("random_noise")
+        run.synthesizer.student_loss = lambda *_, pace=pace: StudentLoss({"own": torch.tensor(2.0)}, {}, pace)
+        metrics = student_step(run)
+        gradients.append(torch.cat([p.grad.flatten() for p in run.network.parameters() if p.grad is not None]))
+    torch.testing.assert_close(gradients[1], gradients[0] / 2)
+    assert asked == [metrics["kd"] + 2] and not asked[0].requires_grad
+    assert float(metrics["pace"]) == 0.5

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from dfkd.initialisation import reset_layers
+from dfkd.initialisation import reset_layers, reset_layers_normally
 
 
 def test_layers_are_drawn_as_torch_draws_them() -> None:
@@ -34,3 +34,13 @@ def test_a_batch_norm_layer_is_the_identity_again() -> None:
     reset_layers(layer, torch.Generator())
     assert layer.weight.tolist() == [1] * 4
     assert layer.running_mean is not None and layer.running_mean.tolist() == [0] * 4
+
+
+def test_a_normal_reset_draws_weights_around_zero_and_scales_around_one() -> None:
+    network = nn.Sequential(nn.Linear(100, 80), nn.Conv2d(8, 80, 3), nn.BatchNorm2d(2000))
+    reset_layers_normally(network, torch.Generator().manual_seed(0))
+    for layer, mean in zip(network, (0, 0, 1), strict=True):
+        weight = layer.weight.detach()
+        assert abs(float(weight.mean()) - mean) < 0.0025
+        assert 0.0185 < float(weight.std()) < 0.0215
+        assert layer.bias is not None and not layer.bias.any()

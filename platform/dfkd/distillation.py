@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from dfkd.augmentation import augment
 from dfkd.domain import Domain
-from dfkd.losses.kd import kd_loss
+from dfkd.losses.kd import kd_loss, l1_loss
 from dfkd.settings.distillation import DistillationSettings
+from dfkd.synthesis.banked import descend
 from dfkd.synthesis.protocol import Gather, SingleWorker, StudentOutput, Synthesizer
 from dfkd.teacher_student import TeacherStudent
 
@@ -75,18 +76,21 @@ class Distillation:
         self.gather = gather or SingleWorker()
         self.network = StudentWithHead(pair.student, synthesizer.student_head)
         self.parallel_network = wrap(self.network)
-        self.optimizer = torch.optim.SGD(
-            self.network.parameters(),
-            lr=settings.learning_rate,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-        )
+        self.optimizer = make_optimizer(self.network, settings)
         self.epoch = 0  # the next one
 
     @property
     def total_epochs(self) -> int:
         """Epochs of the whole run, warm-up included."""
         return self.synthesizer.warm_up_epochs + self.settings.epochs
+
+    def progress(self, of_epoch: float) -> float:
+        """Return the share of all student steps that lie behind, in [0, 1): 0 throughout warm-up.
+
+        Args:
+            of_epoch: share of the running epoch's steps that are done.
+        """
+        return max(0.0, self.epoch - self.synthesizer.warm_up_epochs + of_epoch) / self.settings.epochs
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed run needs to give the same numbers."""
@@ -119,9 +123,10 @@ def distill(run: Distillation) -> Iterator[EpochReport]:
         num_steps = rounds.per_epoch * rounds.student_steps
         step = 0
         for _ in range(rounds.per_epoch):
-            means.add("synthesis", run.synthesizer.synthesize(run.epoch))
+            progress = run.progress(step / max(num_steps, 1))
+            means.add("synthesis", run.synthesizer.synthesize(run.epoch, progress))
             for _ in range(rounds.student_steps):
-                set_learning_rate(run, progress=step / num_steps)
+                set_learning_rate(run, progress=run.progress(step / num_steps))
                 means.add("distillation", student_step(run))
                 step += 1
         metrics = means.to_floats(run.epoch)
@@ -130,35 +135,51 @@ def distill(run: Distillation) -> Iterator[EpochReport]:
 
 
 def student_step(run: Distillation) -> dict[str, Tensor]:
-    """Take one step of ``tau^2 KL(p_T || p_S) + the method's own terms``; return them as device tensors."""
+    """Take one step of the KD loss and the method's own terms; return them as device tensors."""
     batch = run.synthesizer.sample(run.settings.batch_size)
-    images = run.domain.normalise(
-        augment(
-            batch.images,
-            crop_padding=run.domain.crop_padding,
-            horizontal_flip=run.domain.horizontal_flip,
-            generator=run.random,
-        )
-    )
-    with torch.no_grad():
-        teacher_logits = run.pair.teacher(images)
+    images = run.domain.normalise(_augmented(run, batch.images) if run.synthesizer.augments else batch.images)
     run.parallel_network.train()
-    logits, projections = run.parallel_network(images)
-    output = StudentOutput(logits=logits, projections=projections)
-    distilled = kd_loss(output.logits, teacher_logits, temperature=run.settings.temperature)
-    extra = run.synthesizer.student_loss(batch, teacher_logits, output, run.gather)
+    with run.synthesizer.watch():
+        teacher_logits = run.pair.teacher(images)  # frozen: there is no graph but what a method's hooks start
+        logits, projections = run.parallel_network(images)
+        output = StudentOutput(logits=logits, projections=projections)
+        distilled = _kd(run.settings, output.logits, teacher_logits.detach())
+        extra = run.synthesizer.student_loss(batch, teacher_logits, output, run.gather)
     loss = sum(extra.terms.values(), start=distilled)
-    run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    run.optimizer.step()
     terms = {"kd": distilled} | extra.terms | extra.metrics
+    if extra.pace is not None:
+        terms["pace"] = extra.pace(loss.detach())
+        loss = terms["pace"] * loss
+    descend(run.optimizer, loss, gradient_clip=run.settings.gradient_clip)
     return {name: term.detach() for name, term in terms.items()}
 
 
+def _augmented(run: Distillation, images: Tensor) -> Tensor:
+    return augment(
+        images,
+        crop_padding=run.domain.crop_padding,
+        horizontal_flip=run.domain.horizontal_flip,
+        generator=run.random,
+    )
+
+
+def _kd(settings: DistillationSettings, logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    if settings.loss == "l1":
+        return settings.weight * l1_loss(logits, teacher_logits)
+    return settings.weight * kd_loss(logits, teacher_logits, temperature=settings.temperature)
+
+
+def make_optimizer(network: nn.Module, settings: DistillationSettings) -> torch.optim.Optimizer:
+    """Return the student's optimiser."""
+    parameters, rate, decay = network.parameters(), settings.learning_rate, settings.weight_decay
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
+    return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, weight_decay=decay)
+
+
 def set_learning_rate(run: Distillation, *, progress: float) -> None:
-    """Cosine from the learning rate to 0 over the epochs after warm-up; ``progress`` is the share of this epoch."""
-    student_epoch = run.epoch - run.synthesizer.warm_up_epochs + progress
-    rate = 0.5 * run.settings.learning_rate * (1 + math.cos(math.pi * student_epoch / run.settings.epochs))
+    """Set the learning rate for the step at ``progress`` in [0, 1) of all student steps."""
+    rate = run.settings.learning_rate * run.settings.decay.share(progress)
     for group in run.optimizer.param_groups:
         group["lr"] = rate
 

@@ -66,3 +66,14 @@ def test_an_optimiser_keeps_pointing_at_the_parameters() -> None:
     made(LATENTS).sum().backward()
     optimizer.step()
     assert not torch.equal(made.to_image.bias, before)
+
+
+def test_an_image_can_be_finished_from_any_stage() -> None:
+    settings = GeneratorSettings(width=4, num_doublings=2)
+    generator = UpsamplingGenerator(settings, latent_width=5, image_shape=(3, 10, 12)).eval()
+    latents = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    stages, images = generator.stages(latents), generator(latents)
+    assert [tuple(stage.shape) for stage in stages] == [(3, 8, 3, 3), (3, 8, 6, 6), (3, 4, 12, 12)]
+    for index, stage in enumerate(stages):
+        assert torch.equal(generator.finish(stage, index), images)
+    assert not torch.equal(generator.finish(stages[1].flip(1), 1), images)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from dfkd.losses.contrastive import cncl_pairs, contrast, supervised_pairs, view_pairs
+from dfkd.losses.contrastive import cncl_pairs, contrast, instance_contrast, supervised_pairs, view_pairs
 
 NOBODY = torch.zeros(1, 1, dtype=torch.bool)
 
@@ -130,3 +130,33 @@ def test_without_any_pair_the_loss_is_zero_with_a_zero_gradient() -> None:
 def test_gradcheck() -> None:
     projections, labels, sources = batch(7, classes=2, num_sources=2)
     assert torch.autograd.gradcheck(lambda z: cncl(z, labels, sources, 0.5), projections.requires_grad_())
+
+
+# Two new images and one remembered: image 0 is found at once, image 1 looks like image 2 as much as like itself, and
+# image 2 like all three.
+WHOLE = torch.eye(3)
+LOCAL = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.6, 0.6], [0.5, 0.5, 0.5]])
+
+
+def test_instance_contrast_has_the_value_worked_by_hand() -> None:
+    first = math.log(math.exp(2) + 2) - 2
+    second = math.log(2 * math.exp(1.2) + 1) - 1.2
+    remembered = math.log(3)
+    found = instance_contrast(LOCAL, WHOLE, num_new=2, temperature=0.5)
+    assert float(found) == pytest.approx((first + second) / 2 + remembered)
+    alone = instance_contrast(LOCAL, WHOLE, num_new=3, temperature=0.5)  # nothing remembered: one mean over all
+    assert float(alone) == pytest.approx((first + second + remembered) / 3)
+
+
+def test_instance_contrast_gives_the_whole_view_no_gradient() -> None:
+    local, whole = LOCAL.clone().requires_grad_(), WHOLE.clone().requires_grad_()
+    instance_contrast(local, whole, num_new=2, temperature=0.5).backward()
+    assert local.grad is not None and local.grad.abs().max() > 0
+    assert whole.grad is None
+
+
+def test_instance_contrast_gradcheck() -> None:
+    local = LOCAL.double().requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda x: instance_contrast(x, WHOLE.double(), num_new=2, temperature=0.5), (local,)
+    )

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dfkd.losses.inversion import batch_norm_statistics, one_hot_loss, statistics_distance
+from dfkd.losses.inversion import ChannelStatistics, batch_norm_statistics, one_hot_loss, statistics_distance
 
 # Channel 0 holds 1 and 3 (mean 2, variance 1), channel 1 holds 0 and 4 (mean 2, variance 4).
 INPUTS = torch.tensor([[1.0, 0.0], [3.0, 4.0]])
@@ -47,6 +47,25 @@ def test_statistics_distance_ignores_the_order_of_images_and_pixels() -> None:
     inputs, mean, var = images(6, 3, 4, 4), torch.ones(3), torch.ones(3)
     shuffled = inputs[torch.randperm(6)].flip(2).transpose(2, 3)
     torch.testing.assert_close(statistics_distance(shuffled, mean, var), statistics_distance(inputs, mean, var))
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (4, 3, 5, 7)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_channel_statistics_and_their_gradient_are_those_of_var_mean(
+    shape: tuple[int, ...], layout: torch.memory_format
+) -> None:
+    inputs = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 3 + 5
+    if len(shape) == 4:
+        inputs = inputs.to(memory_format=layout)
+    ours, theirs = inputs.clone().requires_grad_(), inputs.clone().requires_grad_()
+    mean, variance = ChannelStatistics.apply(ours)
+    over = [dim for dim in range(len(shape)) if dim != 1]
+    expected_variance, expected_mean = torch.var_mean(theirs, dim=over, correction=0)
+    torch.testing.assert_close((mean, variance), (expected_mean, expected_variance))
+    weights = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
+    (mean @ weights + variance @ weights.flip(0)).backward()
+    (expected_mean @ weights + expected_variance @ weights.flip(0)).backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
 
 
 def test_statistics_distance_gradcheck() -> None:

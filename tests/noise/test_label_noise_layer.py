@@ -53,3 +53,15 @@ def test_weights_are_drawn_from_a_unit_gaussian() -> None:
     weights = noisy_linear(images_per_class=100).weights  # 32,000 values: standard errors 0.0056 and 0.0079
     assert abs(float(weights.detach().mean())) < 5 * 0.0056
     assert abs(float(weights.detach().var()) - 1) < 5 * 0.0079
+
+
+def test_a_round_forgets_batch_norm_too_and_new_weights_alone_do_not() -> None:
+    layer = noisy_linear()
+    with torch.no_grad():
+        layer.norm.weight.fill_(3)
+    before = layer.weights.detach().clone()
+    layer.reset_weights(torch.Generator().manual_seed(2))
+    assert layer.norm.weight.tolist() == [3] * 16
+    assert not torch.allclose(layer.weights, before)
+    layer.start_round(torch.Generator().manual_seed(2))
+    assert layer.norm.weight.tolist() == [1] * 16

@@ -1,7 +1,17 @@
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dfkd.settings.identity import settings_key, to_dict
+import pytest
+
+from dfkd.settings.experiment import (
+    DatasetSettings,
+    ExperimentSettings,
+    LabelEmbeddingSettings,
+    StudentSettings,
+    TeacherSettings,
+)
+from dfkd.settings.identity import flatten, settings_key, shareable, to_dict
+from dfkd.settings.synthesis import PublicImagesSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,3 +42,48 @@ def test_the_key_changes_with_any_value_but_not_with_the_order_of_keys() -> None
     assert settings_key(one) == settings_key(Outer(ranges={"b": Inner(betas=(0.1,)), "a": Inner()}))
     assert settings_key(one) == settings_key(to_dict(one))
     assert settings_key(one) != settings_key(Outer(ranges={"a": Inner(), "b": Inner(betas=(0.2,))}))
+
+
+@pytest.mark.parametrize(
+    ("place", "shown"),
+    [
+        ("/home/jane/data/cifar10/", "cifar10"),
+        ("~/cifar10", "cifar10"),
+        ("../jane/cifar10", "cifar10"),
+        ("C:\\Users\\jane\\cifar10", "cifar10"),
+        ("https://jane:secret@host/cifar10", "cifar10"),
+        ("data/cifar10", "data/cifar10"),
+        ("models:/digits-teacher@champion", "models:/digits-teacher@champion"),
+    ],
+)
+def test_what_is_shared_names_no_place_on_this_machine(place: str, shown: str) -> None:
+    settings = ExperimentSettings(
+        dataset=DatasetSettings(name="parquet", path=place),
+        teacher=TeacherSettings(weights=place),
+        student=StudentSettings(architecture="digits_student"),
+        label_embeddings=LabelEmbeddingSettings(name="file", path=place, model=place),
+    )
+    plain = shareable(settings)
+    assert plain["dataset"]["path"] == plain["teacher"]["weights"] == shown
+    assert plain["label_embeddings"]["path"] == plain["label_embeddings"]["model"] == shown
+    assert "jane" not in json.dumps(plain)
+    assert plain["student"] == to_dict(settings)["student"]
+    assert shareable(replace(settings, dataset=DatasetSettings()))["dataset"]["path"] is None
+
+
+def test_flat_settings_have_dotted_names() -> None:
+    assert flatten({"seed": 1, "teacher": {"mean": None, "training": {"epochs": 3}}}) == {
+        "seed": 1,
+        "teacher.mean": None,
+        "teacher.training.epochs": 3,
+    }
+
+
+def test_a_baselines_own_images_name_no_place_either() -> None:
+    settings = ExperimentSettings(
+        dataset=DatasetSettings(),
+        teacher=TeacherSettings(architecture="digits_teacher"),
+        student=StudentSettings(architecture="digits_student"),
+        synthesis=PublicImagesSettings(path="/home/jane/public"),
+    )
+    assert shareable(settings)["synthesis"]["path"] == "public"

@@ -16,7 +16,7 @@ from dfkd.settings.synthesis import (
     LabelNoiseLayer,
 )
 from dfkd.synthesis.cae import CategoryAware
-from dfkd.synthesis.protocol import SingleWorker, StudentOutput, SyntheticBatch
+from dfkd.synthesis.protocol import Gather, SingleWorker, StudentLoss, StudentOutput, SyntheticBatch
 from dfkd.teacher_student import TeacherStudent
 
 TINY = CategoryAwareSettings(
@@ -51,7 +51,7 @@ def stored(method: CategoryAware) -> tuple[Tensor, Tensor, Tensor]:
 
 def test_a_batch_holds_every_drawn_class_under_every_source(build: Build) -> None:
     method = build()
-    method.synthesize(0)
+    method.synthesize(0, 0.0)
     _, labels, sources = stored(method)
     cells = torch.bincount(labels * 4 + sources, minlength=40)
     assert cells.tolist() == [2] * 40  # 80 images over 10 classes and 4 sources
@@ -60,7 +60,7 @@ def test_a_batch_holds_every_drawn_class_under_every_source(build: Build) -> Non
 @pytest.mark.parametrize("num_sources", [3, 6])
 def test_a_batch_that_sources_do_not_divide_is_still_full(build: Build, num_sources: int) -> None:
     method = build(noise=CategoryEmbeddingNoise(num_sources=num_sources))
-    method.synthesize(0)
+    method.synthesize(0, 0.0)
     _, labels, sources = stored(method)
     assert len(labels) == 80
     assert torch.bincount(sources, minlength=num_sources).min() > 0
@@ -68,7 +68,7 @@ def test_a_batch_that_sources_do_not_divide_is_still_full(build: Build, num_sour
 
 def test_classes_follow_the_prior(build: Build) -> None:
     method = build(class_prior=(0.5, 0.2) + (0.0375,) * 8)
-    method.synthesize(0)
+    method.synthesize(0, 0.0)
     assert (torch.bincount(stored(method)[1], minlength=10)[:2] - torch.tensor([40, 16])).abs().max() <= 4
 
 
@@ -76,9 +76,9 @@ def test_warm_up_fills_the_bank_without_student_or_adversary(build: Build) -> No
     method = build(warm_up_rounds=3)
     assert method.rounds(0, steps_per_epoch=7).student_steps == 0
     assert method.rounds(1, steps_per_epoch=7).student_steps == 7
-    assert "adversarial" not in method.synthesize(0)
+    assert "adversarial" not in method.synthesize(0, 0.0)
     assert len(method.bank) == 3 * 80
-    assert "adversarial" in method.synthesize(1)
+    assert "adversarial" in method.synthesize(1, 0.0)
     assert len(method.bank) == 4 * 80
 
 
@@ -86,7 +86,7 @@ def test_synthesis_does_not_change_the_student_it_argues_with(build: Build) -> N
     method = build()
     student = method.pair.student.train()
     before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
-    method.synthesize(1)
+    method.synthesize(1, 0.0)
     assert all(torch.equal(tensor, before[name]) for name, tensor in student.state_dict().items())  # BN's buffers too
     assert all(parameter.grad is None for parameter in student.parameters())
 
@@ -94,21 +94,21 @@ def test_synthesis_does_not_change_the_student_it_argues_with(build: Build) -> N
 def test_an_adversarial_weight_of_zero_leaves_the_term_out(build: Build) -> None:
     weights = dataclasses.replace(TINY.weights, adversarial=0.0)
     method = build(weights=weights)
-    method.synthesize(0)
-    assert "adversarial" not in method.synthesize(1)
+    method.synthesize(0, 0.0)
+    assert "adversarial" not in method.synthesize(1, 0.0)
 
 
 def test_the_batch_of_the_best_loss_is_kept(build: Build) -> None:
     # Without augmentation a step's loss belongs to its images; a wild learning rate makes every later step worse.
     once, often = (build(crop_padding=0, learning_rate=50.0, generator_steps=steps) for steps in (1, 4))
-    lowest = [method.synthesize(0)["generator_loss"] for method in (once, often)]
+    lowest = [method.synthesize(0, 0.0)["generator_loss"] for method in (once, often)]
     assert torch.equal(lowest[0], lowest[1])
     assert torch.equal(stored(once)[0], stored(often)[0])
 
 
 def test_a_better_later_batch_replaces_the_first(build: Build) -> None:
     once, often = (build(crop_padding=0, generator_steps=steps) for steps in (1, 10))
-    assert float(often.synthesize(0)["generator_loss"]) < float(once.synthesize(0)["generator_loss"])
+    assert float(often.synthesize(0, 0.0)["generator_loss"]) < float(once.synthesize(0, 0.0)["generator_loss"])
     assert not torch.equal(stored(once)[0], stored(often)[0])
 
 
@@ -117,7 +117,7 @@ def test_the_generator_starts_afresh_in_place_every_so_many_epochs(build: Build)
     pointers = [parameter.data_ptr() for parameter in method.generator.parameters()]
     optimizers = []
     for epoch in range(4):
-        method.synthesize(epoch)
+        method.synthesize(epoch, 0.0)
         optimizers.append(method.optimizer)
     assert optimizers[0] is optimizers[1] and optimizers[1] is not optimizers[2] and optimizers[2] is optimizers[3]
     assert [parameter.data_ptr() for parameter in method.generator.parameters()] == pointers
@@ -127,7 +127,7 @@ def test_the_generator_starts_afresh_in_place_every_so_many_epochs(build: Build)
 
 def test_moments_of_a_reinitialised_noise_layer_are_forgotten_each_round(build: Build) -> None:
     method = build(noise=LabelNoiseLayer(width=9), warm_up_rounds=3)
-    method.synthesize(0)
+    method.synthesize(0, 0.0)
     steps = {name: int(method.optimizer.state[p]["step"]) for name, p in method.noise.named_parameters()}
     assert set(steps.values()) == {TINY.generator_steps}
     assert int(method.optimizer.state[method.generator.to_image.bias]["step"]) == 3 * TINY.generator_steps
@@ -136,13 +136,13 @@ def test_moments_of_a_reinitialised_noise_layer_are_forgotten_each_round(build: 
 def test_redrawn_noise_makes_another_batch(build: Build) -> None:
     kept, redrawn = build(redraw_noise=False), build(redraw_noise=True)
     for method in (kept, redrawn):
-        method.synthesize(0)
+        method.synthesize(0, 0.0)
     assert not torch.equal(stored(kept)[0], stored(redrawn)[0])
 
 
 def test_bank_batches_are_balanced_with_several_sources_a_class(build: Build) -> None:
     method = build(kind="bank")
-    method.synthesize(0)
+    method.synthesize(0, 0.0)
     batch = method.sample(40)
     assert batch.labels is not None and batch.sources is not None
     assert torch.bincount(batch.labels, minlength=10).tolist() == [4] * 10
@@ -151,7 +151,7 @@ def test_bank_batches_are_balanced_with_several_sources_a_class(build: Build) ->
 
 def test_simclr_batches_hold_two_views_of_each_image_side_by_side(build: Build) -> None:
     method = build(kind="simclr")
-    method.synthesize(0)
+    method.synthesize(0, 0.0)
     images = method.sample(20).images
     assert torch.equal(images[0::2], images[1::2])
     assert len(images.flatten(1).unique(dim=0)) > 5
@@ -159,7 +159,7 @@ def test_simclr_batches_hold_two_views_of_each_image_side_by_side(build: Build) 
 
 def test_half_of_a_fresh_batch_comes_from_the_generator_at_this_moment(build: Build) -> None:
     method = build(kind="fresh")
-    method.synthesize(0)
+    method.synthesize(0, 0.0)
     images = method.sample(41).images
     grey = images * 255
     whole = (grey - grey.round()).abs().flatten(1).amax(dim=1) < 1e-4  # what the bank's 8 bits leave
@@ -180,7 +180,7 @@ def loss_of(method: CategoryAware, batch: SyntheticBatch, teacher_logits: Tensor
 
 def test_the_contrast_term_carries_its_weight_and_counts_usable_anchors(build: Build) -> None:
     method = build(kind="bank")
-    method.synthesize(0)
+    method.synthesize(0, 0.0)
     batch = method.sample(40)
     right = nn.functional.one_hot(batch.labels, 10).float()
     whole = loss_of(method, batch, right)
@@ -189,9 +189,35 @@ def test_the_contrast_term_carries_its_weight_and_counts_usable_anchors(build: B
     assert loss_of(method, batch, right)["contrast_bank"] == pytest.approx(3 * whole["contrast_bank"])
 
 
+class SecondOfTwo:
+    """A worker whose colleague has the same tensors, in front of its own."""
+
+    rank = 1
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        return torch.cat([tensor, tensor])
+
+
+def test_candidates_come_from_every_worker_unless_each_contrasts_its_own(build: Build) -> None:
+    method = build(kind="bank")
+    method.synthesize(0, 0.0)
+    batch = method.sample(40)
+    right = nn.functional.one_hot(batch.labels, 10).float()
+    output = StudentOutput(logits=torch.zeros(40, 10), projections=projections(40))
+
+    def term(gather: Gather, **changes: Any) -> float:
+        changed = dataclasses.replace(method.settings.contrast, **changes)
+        method.settings = dataclasses.replace(method.settings, contrast=changed)
+        return float(method.student_loss(batch, right, output, gather).terms["contrast_bank"])
+
+    alone = term(SingleWorker())
+    assert term(SecondOfTwo()) > alone + 0.1  # twice the negatives
+    assert term(SecondOfTwo(), across_workers=False) == alone
+
+
 def test_only_matching_leaves_out_images_that_the_teacher_sees_otherwise(build: Build) -> None:
     method = build(kind="bank")
-    method.synthesize(0)
+    method.synthesize(0, 0.0)
     batch = method.sample(40)
     assert batch.labels is not None
     half = torch.where(batch.labels < 5, batch.labels, (batch.labels + 1) % 10)  # classes 5 to 9 are seen as others
@@ -212,16 +238,16 @@ def test_only_matching_leaves_out_images_that_the_teacher_sees_otherwise(build: 
 
 def test_without_contrast_there_is_no_head_and_no_term(build: Build) -> None:
     method = build(kind="none")
-    method.synthesize(0)
+    method.synthesize(0, 0.0)
     assert method.student_head is None
     output = StudentOutput(logits=torch.zeros(4, 10))
-    assert method.student_loss(method.sample(4), torch.zeros(4, 10), output, SingleWorker()) == ({}, {})
+    assert method.student_loss(method.sample(4), torch.zeros(4, 10), output, SingleWorker()) == StudentLoss({}, {})
 
 
 def test_a_preview_shows_the_newest_images(build: Build) -> None:
     method = build()
     assert method.preview() is None
-    method.synthesize(0)
+    method.synthesize(0, 0.0)
     preview = method.preview()
     assert preview is not None and preview.dtype == torch.uint8
     assert torch.equal(preview, stored(method)[0][-len(preview) :])

@@ -40,6 +40,18 @@ class UpsamplingGenerator(nn.Module):
         images: Tensor = self.to_image(self.blocks(hidden)).sigmoid()
         return images[:, :, : self.height, : self.width]
 
+    def stages(self, latents: Tensor) -> list[Tensor]:
+        """Return the feature maps on the way from latents [B, Z]: [B, 2g, H / 2^n, W / 2^n], then one a doubling."""
+        maps = [self.norm(self.project(latents).view(-1, *self.base))]
+        for block in self.blocks:
+            maps.append(block(maps[-1]))
+        return maps
+
+    def finish(self, features: Tensor, stage: int) -> Tensor:
+        """Map what ``stages`` gave at index ``stage`` to images [B, C, H, W] in [0, 1]."""
+        images: Tensor = self.to_image(self.blocks[stage:](features)).sigmoid()
+        return images[:, :, : self.height, : self.width]
+
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Re-initialise every layer in place, so that optimisers and graphs keep pointing at the same tensors."""
         reset_layers(self, generator)

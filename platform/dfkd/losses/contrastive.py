@@ -1,8 +1,9 @@
-"""Contrastive losses over projections of the student's features: CNCL of CAE-DFKD and its controls."""
+"""Contrastive losses over projections of features: CNCL of CAE-DFKD, its controls, and CMI's."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 
@@ -84,3 +85,30 @@ def view_pairs(images: Tensor, candidate_images: Tensor, itself: Tensor) -> tupl
     """Positives and negatives of SimCLR: two views of one image [A] of image numbers, against all other images."""
     same_image = images[:, None] == candidate_images
     return same_image & ~itself, ~same_image
+
+
+def instance_contrast(local: Tensor, whole: Tensor, *, num_new: int, temperature: float) -> Tensor:
+    """Recognise every image's local view among the whole views of all images.
+
+    ``mean over new i of l_i + mean over remembered i of l_i``, with
+    ``l_i = -log( exp(u_i.v_i/t) / sum_j exp(u_i.v_j/t) )``; the second mean is left out where nothing is remembered.
+    The whole views are targets only: they get no gradient.
+
+    Args:
+        local: u [B + M, D], of unit length: the B new images first, then M remembered ones.
+        whole: v [B + M, D], of unit length, in the same order.
+        num_new: B.
+        temperature: t, above 0.
+
+    Returns:
+        Scalar, at least 0.
+
+    Source: Fang et al., Contrastive Model Inversion, IJCAI 2021, in the form of its public code. Deviation: that code
+    adds the second mean as soon as anything was ever stored, which is NaN in the one round in which its memory has just
+    become full and hands out nothing.
+    """
+    similarity = local @ whole.detach().mT / temperature  # [B + M, B + M]
+    own = torch.arange(len(similarity), device=similarity.device)
+    losses = F.cross_entropy(similarity, own, reduction="none")  # [B + M]
+    loss = losses[:num_new].mean()
+    return loss + losses[num_new:].mean() if len(losses) > num_new else loss

@@ -24,6 +24,14 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, *, temperature: floa
     return temperature**2 * kl_divergence(student_logits / temperature, teacher_logits / temperature).mean()
 
 
+def l1_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Mean absolute difference of logits [B, K].
+
+    Source: Fang et al., Data-Free Adversarial Distillation (DFAD), 2019 (arXiv 1912.11006), equation 3.
+    """
+    return F.l1_loss(student_logits, teacher_logits)
+
+
 def kl_divergence(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """Return KL(p_T || p_S) of each image, [B], from logits [B, K]."""
     log_student = F.log_softmax(student_logits, dim=1)

@@ -15,10 +15,12 @@ class NoisyLinear(nn.Module):
     The randomness of a batch comes from the re-initialised weights and not from the input.
 
     Source: Tran et al., NAYER: Noisy Layer Data Generation for Efficient and Effective Data-free Knowledge
-    Distillation, CVPR 2024, section 3.2, initialised N(0, 1) without bias as in its public code. Deviation: that code
-    makes every K labels of a batch one chunk with a Linear layer of its own; here the i-th image of each class has the
-    i-th layer, which is the same for balanced batches and keeps the images of a class apart in others. BatchNorm takes
-    its statistics from the K classes, which is the same for balanced batches.
+    Distillation, CVPR 2024, section 3.2, initialised N(0, 1) with biases of 0 as in its public code. Deviation: that
+    code makes every K labels of a batch one chunk with a Linear layer of its own; here the i-th image of each class has
+    the i-th layer, which is the same for balanced batches and keeps the images of a class apart in others. BatchNorm
+    takes its statistics from the K classes, which is the same for balanced batches. A round re-initialises BatchNorm
+    too, our reading of the paper, which re-initialises "the noisy layer"; the public code re-initialises the Linear
+    layers alone (``reset_weights``).
 
     Args:
         settings: the latent width Z.
@@ -52,8 +54,12 @@ class NoisyLinear(nn.Module):
         return latents.unsqueeze(0)
 
     def start_round(self, generator: torch.Generator) -> bool:
-        """Re-initialise the layers in place."""
-        nn.init.normal_(self.weights, generator=generator)
-        nn.init.zeros_(self.biases)
+        """Re-initialise Linear layers and BatchNorm in place."""
+        self.reset_weights(generator)
         self.norm.reset_parameters()
         return True
+
+    def reset_weights(self, generator: torch.Generator) -> None:
+        """Re-initialise the Linear layers in place; BatchNorm keeps what it learnt."""
+        nn.init.normal_(self.weights, generator=generator)
+        nn.init.zeros_(self.biases)

@@ -1,16 +1,12 @@
-"""Settings of the student's training, and the named schedules."""
+"""Settings of the student's training."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Literal
 
-from dfkd.settings.checks import (
-    check_at_least,
-    check_each,
-    check_fraction,
-    check_positive,
-)
+from dfkd.settings.checks import check_at_least, check_choice, check_each, check_fraction, check_positive
+from dfkd.settings.decay import Decay
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,10 +16,15 @@ class DistillationSettings:
     epochs: int = 100  # with student steps; a method's warm-up comes before them
     steps_per_epoch: int = 400
     batch_size: int = 512  # global, split over workers
+    optimizer: Literal["sgd", "adam"] = "sgd"
     learning_rate: float = 0.2
-    momentum: float = 0.9
+    decay: Decay = field(default_factory=Decay)  # of the learning rate, over the epochs after warm-up
+    momentum: float = 0.9  # of "sgd"
     weight_decay: float = 1e-4
-    temperature: float = 20.0  # tau of the KD loss
+    loss: Literal["kl", "l1"] = "kl"  # of the student's logits against the teacher's
+    temperature: float = 20.0  # tau of "kl"
+    gradient_clip: float | None = None  # the longest gradient of a step, in the L2 norm; None: any
+    weight: float = 1.0  # of this loss, beside the terms that a method adds
     checkpoint_every: int = 1  # epochs
 
     def __post_init__(self) -> None:
@@ -35,42 +36,10 @@ class DistillationSettings:
             "batch_size",
             "checkpoint_every",
         )
-        check_each(self, check_positive, "learning_rate", "temperature")
+        check_choice("optimizer", self.optimizer, ("sgd", "adam"))
+        check_choice("loss", self.loss, ("kl", "l1"))
+        check_each(self, check_positive, "learning_rate", "temperature", "weight")
         check_fraction("momentum", self.momentum)
         check_at_least("weight_decay", self.weight_decay, 0)
-
-
-#: Named schedules: values that stand under a config's own. ``nayer_*`` follow NAYER's public CIFAR-10 schedule
-#: (CIFAR-100: generator_steps 40; Tiny-ImageNet: 60, with 1000 steps of 256); ``cpu_*`` are ours, sized for two cores.
-SCHEDULES: dict[str, dict[str, dict[str, Any]]] = {
-    "nayer_100": {
-        "synthesis": {
-            "warm_up_epochs": 20,
-            "warm_up_rounds": 10,
-            "rounds_per_epoch": 2,
-            "generator_steps": 30,
-            "batch_size": 400,
-        },
-        "distillation": {"epochs": 100, "steps_per_epoch": 400, "batch_size": 512},
-    },
-    "nayer_300": {
-        "synthesis": {
-            "warm_up_epochs": 20,
-            "warm_up_rounds": 10,
-            "rounds_per_epoch": 2,
-            "generator_steps": 30,
-            "batch_size": 400,
-        },
-        "distillation": {"epochs": 300, "steps_per_epoch": 400, "batch_size": 512},
-    },
-    "cpu_small": {
-        "synthesis": {
-            "warm_up_epochs": 2,
-            "warm_up_rounds": 8,
-            "rounds_per_epoch": 2,
-            "generator_steps": 30,
-            "batch_size": 200,
-        },
-        "distillation": {"epochs": 20, "steps_per_epoch": 60, "batch_size": 128},
-    },
-}
+        if self.gradient_clip is not None:
+            check_positive("gradient_clip", self.gradient_clip)

@@ -13,7 +13,7 @@ from dfkd.settings.checks import (
     check_positive,
 )
 from dfkd.settings.distillation import DistillationSettings
-from dfkd.settings.synthesis import CategoryAwareSettings, SynthesisSettings
+from dfkd.settings.synthesis import CategoryAwareSettings, OnlineSettings, RoundsSettings, SynthesisSettings
 
 #: Architectures of ``dfkd.models``; a name such as ``torchvision:resnet18`` or ``timm:resnet18`` is also valid.
 ARCHITECTURES = (
@@ -21,8 +21,8 @@ ARCHITECTURES = (
     "wrn_16_1", "wrn_16_2", "wrn_40_1", "wrn_40_2", "vgg11",
     "digits_teacher", "digits_student",
 )  # fmt: skip
-DATASETS = ("digits", "parquet", "image_folder", "torchvision")
-TASKS = ("accuracy", "agreement", "binary")
+DATASETS = ("digits", "parquet", "image_folder", "torchvision", "none")
+TASKS = ("accuracy", "agreement", "binary", "calibration", "representation", "corruption")
 PLATFORM_PREFIXES = ("torchvision:", "timm:")
 
 
@@ -37,10 +37,11 @@ class DatasetSettings:
     """Real images, for making a teacher and for reports. No student is trained on them.
 
     ``path`` is a folder of ``train*.parquet`` / ``val*`` / ``test*`` files in the image convention of the Hugging Face
-    hub (``parquet``), a folder ``<split>/<class>/<image>`` (``image_folder``), or torchvision's root.
+    hub (``parquet``), a folder ``<split>/<class>/<image>`` (``image_folder``), or torchvision's root. ``none`` is for
+    those who have no image at all: ``image_size``, ``channels`` and ``class_names`` then say what the teacher takes.
     """
 
-    name: Literal["digits", "parquet", "image_folder", "torchvision"] = "digits"
+    name: Literal["digits", "parquet", "image_folder", "torchvision", "none"] = "digits"
     path: str | None = None
     torchvision_name: str | None = None  # CIFAR10, CIFAR100, MNIST, ...
     download: bool = False
@@ -58,6 +59,10 @@ class DatasetSettings:
             raise ValueError(f"path: dataset '{self.name}' needs a folder, got none.")
         if self.name == "torchvision" and not self.torchvision_name:
             raise ValueError("torchvision_name: dataset 'torchvision' needs a class name such as CIFAR10, got none.")
+        if self.name == "none":
+            wanted = {"image_size": self.image_size, "channels": self.channels, "class_names": self.class_names}
+            if missing := [name for name, value in wanted.items() if not value]:
+                raise ValueError(f"{missing[0]}: dataset 'none' has no image to read it from; say what teachers take.")
         if self.image_size is not None:
             check_at_least("image_size", self.image_size, 4)
         check_fraction("validation_fraction", self.validation_fraction)
@@ -159,7 +164,10 @@ class ExperimentSettings:
     label_embeddings: LabelEmbeddingSettings = field(default_factory=LabelEmbeddingSettings)
     synthesis: SynthesisSettings = field(default_factory=CategoryAwareSettings)
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
-    tasks: tuple[Literal["accuracy", "agreement", "binary"], ...] = ("accuracy", "agreement")
+    tasks: tuple[Literal["accuracy", "agreement", "binary", "calibration", "representation", "corruption"], ...] = (
+        "accuracy",
+        "agreement",
+    )
     workers: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
@@ -170,3 +178,29 @@ class ExperimentSettings:
             raise ValueError(
                 f"workers: {self.workers} workers cannot share a batch of {self.distillation.batch_size} images."
             )
+        batches = {"distillation.batch_size": self.distillation.batch_size}
+        if isinstance(self.synthesis, RoundsSettings | OnlineSettings):
+            batches["synthesis.batch_size"] = self.synthesis.batch_size
+        if isinstance(self.synthesis, OnlineSettings) and self.synthesis.KEEPS_BATCH:
+            if self.distillation.batch_size > self.synthesis.batch_size:
+                raise ValueError(
+                    f"distillation.batch_size: {self.synthesis.TITLE} learns from the generator's own batch, which "
+                    f"has {self.synthesis.batch_size} images (synthesis.batch_size), so expected at most as many, "
+                    f"got {self.distillation.batch_size}."
+                )
+        for name, size in batches.items():
+            if size % self.workers:
+                raise ValueError(
+                    f"{name}: {size} images do not split evenly over {self.workers} workers. "
+                    f"Take a multiple of {self.workers}, or another number of workers."
+                )
+
+    @property
+    def warm_up_epochs(self) -> int:
+        """Epochs of a run before the student learns."""
+        return self.synthesis.warm_up_epochs if isinstance(self.synthesis, RoundsSettings) else 0
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs of a run, warm-up included."""
+        return self.warm_up_epochs + self.distillation.epochs

@@ -1,13 +1,23 @@
-"""Settings as plain values, and the key that says whether two settings are the same. Standard library only."""
+"""Settings as plain values, with and without this machine's folders, and the key that says whether two are the same."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 KEY_LENGTH = 16  # hexadecimal digits: 64 bits, far beyond any number of experiments
+#: Settings that may hold a folder or file of one machine, or an address with a password.
+PLACES = (
+    ("dataset", "path"),
+    ("teacher", "weights"),
+    ("label_embeddings", "path"),
+    ("label_embeddings", "model"),
+    ("synthesis", "path"),  # of some methods
+)
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
@@ -24,6 +34,31 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value
+
+
+def shareable(settings: Any) -> dict[str, Any]:
+    """Return an experiment's settings as ``to_dict`` does, for cards and result files, which travel.
+
+    Of places on this machine only the last part stays: where they lie is nobody's business. A registry address, a name
+    of a hub and a relative path stay whole.
+    """
+    plain = to_dict(settings)
+    for part, name in PLACES:
+        value = plain[part].get(name)
+        if value is not None and (value.startswith(("/", "~", ".")) or "\\" in value or "://" in value):
+            plain[part][name] = PurePath(value.replace("\\", "/")).name
+    return plain
+
+
+def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as one level of dotted paths."""
+    flat: dict[str, Any] = {}
+    for key, value in plain.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
 def settings_key(settings: Any) -> str:

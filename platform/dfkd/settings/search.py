@@ -151,6 +151,7 @@ class SearchSettings:
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     trials: int
     workers_check: bool = True  # first run the fixed part once, alone, with two workers on Ray Train
+    seed_repeats: int = 1  # more runs of the fixed part, under the next seeds: how far two equal runs differ by chance
     concurrency: int | None = None  # trials at a time; None: as many as fit
     early_stopping: EarlyStoppingSettings | None = None
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
@@ -164,6 +165,7 @@ class SearchSettings:
         if not self.parameters:
             raise ValueError("parameters: expected at least one range, got none. To run one setting, use distill.py.")
         check_at_least("trials", self.trials, 1)
+        check_at_least("seed_repeats", self.seed_repeats, 0)
         if self.concurrency is not None:
             check_at_least("concurrency", self.concurrency, 1)
         if self.tie_margin is not None:

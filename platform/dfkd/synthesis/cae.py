@@ -14,113 +14,67 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfkd.augmentation import augment
 from dfkd.domain import Domain
 from dfkd.generators import build_generator
-from dfkd.image_bank import BankSample, ImageBank
+from dfkd.image_bank import BankSample
 from dfkd.initialisation import reset_layers
-from dfkd.losses.adversarial import adversarial_loss
 from dfkd.losses.contrastive import cncl_pairs, contrast, supervised_pairs, view_pairs
-from dfkd.losses.inversion import BatchNormStatistics, batch_norm_statistics, one_hot_loss
+from dfkd.losses.inversion import BatchNormStatistics
 from dfkd.noise import build_noise_layer
 from dfkd.settings.synthesis import CategoryAwareSettings
+from dfkd.synthesis.banked import Banked, BestBatch, descend
 from dfkd.synthesis.class_draw import draw_labels, resolve_prior
 from dfkd.synthesis.projection_head import ProjectionHead
-from dfkd.synthesis.protocol import Gather, Rounds, StudentLoss, StudentOutput, SyntheticBatch
+from dfkd.synthesis.protocol import Gather, SingleWorker, StudentLoss, StudentOutput, SyntheticBatch
 from dfkd.teacher_student import TeacherStudent
 
-PREVIEW_IMAGES = 40
 
-
-class CategoryAware:
-    """CAE-DFKD as a ``Synthesizer``.
-
-    Args:
-        settings: batch size and bank capacity are those of this worker.
-        pair: teacher and student, on the training device.
-        domain: what is known of the real data.
-        generator: the source of all randomness, on the training device.
-    """
+class CategoryAware(Banked):
+    """CAE-DFKD as a ``Synthesizer``; arguments as for ``Banked``."""
 
     def __init__(
         self, settings: CategoryAwareSettings, pair: TeacherStudent, domain: Domain, generator: torch.Generator
     ) -> None:
-        self.settings, self.pair, self.domain, self.random = settings, pair, domain, generator
+        self.settings = settings
         device = pair.device
-        self.warm_up_epochs = settings.warm_up_epochs
         self.class_prior = resolve_prior(settings.class_prior, teacher=pair.teacher, domain=domain, device=device)
         images_per_class = math.ceil(settings.batch_size * float(self.class_prior.max()))
         self.noise = build_noise_layer(settings.noise, domain.label_embeddings, images_per_class=images_per_class).to(
             device
         )
+        super().__init__(settings, pair, domain, generator, num_sources=self.noise.num_sources)
         self.generator = build_generator(
             settings.generator, latent_width=self.noise.width, image_shape=domain.image_shape
         ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.bank = ImageBank(
-            capacity=settings.bank_capacity,
-            image_shape=domain.image_shape,
-            num_sources=self.noise.num_sources,
-            device=device,
-        )
         self.student_head = self._build_head()
         self._reset_generator()
 
-    def rounds(self, epoch: int, steps_per_epoch: int) -> Rounds:
-        """One synthesis, then the student's steps; none while the bank warms up."""
-        return Rounds(per_epoch=1, student_steps=0 if epoch < self.warm_up_epochs else steps_per_epoch)
-
-    def synthesize(self, epoch: int) -> dict[str, Tensor]:
-        """Train the generator for this epoch's rounds; the best batch of each round goes to the bank."""
+    def start_epoch(self, epoch: int) -> None:
+        """Start with a fresh generator in every n-th epoch."""
         if self.settings.reset_generator_every and epoch % self.settings.reset_generator_every == 0:
             self._reset_generator()
-        warm = epoch >= self.warm_up_epochs
-        num_rounds = self.settings.rounds_per_epoch if warm else self.settings.warm_up_rounds
-        with self.pair.frozen_student(), batch_norm_statistics(self.pair.teacher) as statistics:
-            reports = [self._round(statistics, adversarial=warm) for _ in range(num_rounds)]
-        return {name: torch.stack([report[name] for report in reports]).mean() for name in reports[0]}
 
-    def _round(self, statistics: BatchNormStatistics, *, adversarial: bool) -> dict[str, Tensor]:
+    def round(self, statistics: BatchNormStatistics, *, adversarial: bool) -> dict[str, Tensor]:
+        """Train the generator on one draw of classes and noise; its best batch goes to the bank."""
         batch_size = self.settings.batch_size
         labels, all_labels, sources = self._draw_labels(batch_size)  # [L], [B], [B]
         if self.noise.start_round(self.random):
             self._forget_moments(self.noise)
         drawn = self.noise.draw(labels, self.random)
-        lowest = torch.full((), torch.inf, device=labels.device)
-        best: Tensor | None = None
+        best = BestBatch(labels.device)
         terms: dict[str, Tensor] = {}
         for _ in range(self.settings.generator_steps):
             if self.settings.redraw_noise:
                 drawn = self.noise.draw(labels, self.random)
             images = self.generator(self.noise(labels, drawn).flatten(0, 1)[:batch_size])  # [B, C, H, W]
-            loss, terms = self._generator_loss(images, all_labels, statistics, adversarial=adversarial)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
-            # The comparison stays on the device: asking for its outcome would stop the pipeline in every step.
-            better = loss.detach() < lowest
-            best = images.detach() if best is None else torch.where(better, images.detach(), best)
-            lowest = torch.minimum(loss.detach(), lowest)
-        assert best is not None
-        self.bank.add(best, all_labels, sources)
-        return terms | {"generator_loss": lowest}
-
-    def _generator_loss(
-        self, images: Tensor, labels: Tensor, statistics: BatchNormStatistics, *, adversarial: bool
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weigh ``CE(T(a(x)), y) + sum_l BN distance + L_adv``; return it and its terms."""
-        weights = self.settings.weights
-        normalised = self.domain.normalise(self._augment(images))
-        teacher_logits = self.pair.teacher(normalised)
-        one_hot = one_hot_loss(teacher_logits, labels)
-        batch_norm = statistics.loss()
-        loss = weights.one_hot * one_hot + weights.batch_norm * batch_norm
-        hits = (teacher_logits.argmax(dim=1) == labels).float().mean()
-        terms = {"one_hot": one_hot.detach(), "batch_norm": batch_norm.detach(), "label_match": hits}
-        if adversarial and weights.adversarial:
-            against_student = adversarial_loss(self.pair.student(normalised), teacher_logits)
-            loss = loss + weights.adversarial * against_student
-            terms["adversarial"] = against_student.detach()
-        return loss, terms
+            loss, terms = self.inversion_loss(
+                images, all_labels, statistics, self.settings.weights, adversarial=adversarial
+            )
+            descend(self.optimizer, loss)
+            best.offer(images, loss)
+        assert best.images is not None
+        self.bank.add(best.images, all_labels, sources)
+        return terms | {"generator_loss": best.loss}
 
     def sample(self, batch_size: int) -> SyntheticBatch:
         """Draw from the bank, class-balanced for every kind of contrast, so that an ablation changes the loss alone.
@@ -167,6 +121,7 @@ class CategoryAware:
         if output.projections is None:
             return StudentLoss({}, {})
         assert batch.labels is not None and batch.sources is not None
+        gather = gather if settings.across_workers else SingleWorker()
         first = len(batch.images) // 2 if settings.kind == "fresh" else 0
         anchors, labels, sources = output.projections[first:], batch.labels[first:], batch.sources[first:]
         matching = teacher_logits[first:].argmax(dim=1) == labels
@@ -201,21 +156,9 @@ class CategoryAware:
             return supervised_pairs(labels, gather(labels), itself)
         return cncl_pairs(labels, sources, gather(labels), gather(sources), itself)
 
-    def preview(self) -> Tensor | None:
-        """Return some of the newest images, uint8 [n, C, H, W]."""
-        return self.bank.latest(PREVIEW_IMAGES) if len(self.bank) else None
-
-    def state_dict(self) -> dict[str, Any]:
+    def parts(self) -> dict[str, Any]:
         """Return generator, noise layer, their optimiser and the bank."""
-        return {name: part.state_dict() for name, part in self._parts().items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what ``state_dict`` gave."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-
-    def _parts(self) -> dict[str, Any]:
-        return {"generator": self.generator, "noise": self.noise, "optimizer": self.optimizer, "bank": self.bank}
+        return super().parts() | {"generator": self.generator, "noise": self.noise, "optimizer": self.optimizer}
 
     def _build_head(self) -> ProjectionHead | None:
         if self.settings.contrast.kind == "none":
@@ -224,14 +167,6 @@ class CategoryAware:
         head.to(self.pair.device)
         reset_layers(head, self.random)
         return head
-
-    def _augment(self, images: Tensor) -> Tensor:
-        return augment(
-            images,
-            crop_padding=self.domain.crop_padding,
-            horizontal_flip=self.domain.horizontal_flip,
-            generator=self.random,
-        )
 
     def _forget_moments(self, module: torch.nn.Module) -> None:
         """Drop the optimiser's moments of re-initialised parameters: they belong to the old weights."""

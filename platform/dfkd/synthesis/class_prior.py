@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from dfkd.domain import Domain
-from dfkd.losses.inversion import BATCH_NORMS, batch_norm_statistics
+from dfkd.losses.inversion import batch_norm_statistics, has_batch_norm
 
 STEPS = 45
 LEARNING_RATE = 0.1  # Adam's, of pixel logits
@@ -32,7 +32,7 @@ def estimate_class_prior(teacher: nn.Module, domain: Domain, *, device: torch.de
 
     Source: ours.
     """
-    if not any(isinstance(module, BATCH_NORMS) and module.track_running_stats for module in teacher.modules()):
+    if not has_batch_norm(teacher):
         raise ValueError(
             "synthesis.class_prior: 'teacher' is read off BatchNorm statistics, and this teacher has none. "
             "Give 'uniform' or a list of shares."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -60,10 +62,17 @@ class StudentOutput:
 
 
 class StudentLoss(NamedTuple):
-    """What a method adds to KD: weighted loss terms, and scalars that are only logged; both by name."""
+    """What a method adds to KD.
+
+    Attributes:
+        terms: weighted loss terms by name, added to KD.
+        metrics: scalars that are only logged, by name.
+        pace: how much a step counts, by its whole loss (a scalar without gradient); None: every step counts in full.
+    """
 
     terms: dict[str, Tensor]
     metrics: dict[str, Tensor]
+    pace: Callable[[Tensor], Tensor] | None = None
 
 
 class Synthesizer(Protocol):
@@ -74,17 +83,31 @@ class Synthesizer(Protocol):
 
     warm_up_epochs: int
     student_head: nn.Module | None
+    augments: bool  # whether the student learns from shifted and mirrored views of what ``sample`` gives
 
     def rounds(self, epoch: int, steps_per_epoch: int) -> Rounds:
         """Say how epoch ``epoch`` (warm-up included) alternates, given the student steps that an epoch shall have."""
         ...
 
-    def synthesize(self, epoch: int) -> dict[str, Tensor]:
-        """Improve generator and bank once; return scalar tensors to log."""
+    def synthesize(self, epoch: int, progress: float) -> dict[str, Tensor]:
+        """Improve generator and bank once; return scalar tensors to log.
+
+        Args:
+            epoch: counts from 0, warm-up included.
+            progress: share of all student steps that lie behind, in [0, 1).
+        """
         ...
 
     def sample(self, batch_size: int) -> SyntheticBatch:
         """Return images to distil on."""
+        ...
+
+    def watch(self) -> AbstractContextManager[object]:
+        """Surround a student step's passes and ``student_loss``: hooks that the loss needs are there, then gone.
+
+        A hook on the frozen teacher may start a graph (by giving on a map that asks for a gradient), and
+        ``student_loss`` then gets teacher logits that it can differentiate. Nobody else does.
+        """
         ...
 
     def student_loss(

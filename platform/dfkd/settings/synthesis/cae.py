@@ -1,0 +1,79 @@
+"""Settings of CAE-DFKD: its noise, its schedule and CNCL."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from dfkd.settings.checks import check_at_least, check_choice, check_positive
+from dfkd.settings.synthesis.method import BankedSettings
+from dfkd.settings.synthesis.parts import CategoryEmbeddingNoise, GaussianNoise, NoiseSettings, SynthesisWeights
+
+CONTRAST_KINDS = ("none", "bank", "fresh", "supervised", "simclr")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContrastSettings:
+    """CNCL and its controls.
+
+    ``bank``: pairs among the distilled batch, by its stored labels and sources. ``fresh``: half of the batch comes
+    from the generator at this moment, and pairs are made there. ``supervised``: as ``bank`` but blind to sources.
+    ``simclr``: two views of one image, blind to labels. ``none``: no contrastive loss.
+    """
+
+    kind: Literal["none", "bank", "fresh", "supervised", "simclr"] = "bank"
+    weight: float = 0.5  # lambda, our reading
+    temperature: float = 0.1  # t, our reading
+    width: int = 128  # of the projection, as in SupCon (Khosla et al., NeurIPS 2020)
+    only_matching: bool = False  # contrast only images that the teacher gives their label
+    across_workers: bool = True  # candidates are everybody's images; False: each worker contrasts its own
+
+    def __post_init__(self) -> None:
+        check_choice("kind", self.kind, CONTRAST_KINDS)
+        check_at_least("weight", self.weight, 0)
+        check_positive("temperature", self.temperature)
+        check_at_least("width", self.width, 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CategoryAwareSettings(BankedSettings):
+    """CAE-DFKD (our reading). Defaults follow NAYER's public schedule for CIFAR-10."""
+
+    TITLE: ClassVar[str] = "CAE-DFKD (our reading)"
+    PRIOR: ClassVar[str] = "text"
+
+    method: Literal["cae"] = "cae"
+    noise: NoiseSettings = field(default_factory=CategoryEmbeddingNoise)
+    weights: SynthesisWeights = field(default_factory=SynthesisWeights)
+    contrast: ContrastSettings = field(default_factory=ContrastSettings)
+    reset_generator_every: int = 10  # epochs; 0 = never
+    redraw_noise: bool = False  # new q_n for every generator step instead of every round
+    # Shares of the classes that images are made for. The student's batches are class-balanced whatever it says, as CNCL
+    # wants them.
+    class_prior: Literal["uniform", "teacher"] | tuple[float, ...] = "uniform"
+
+    def __post_init__(self) -> None:
+        BankedSettings.__post_init__(self)  # super() fails in a dataclass with slots
+        check_at_least("reset_generator_every", self.reset_generator_every, 0)
+        num_sources = self.noise.num_sources if isinstance(self.noise, CategoryEmbeddingNoise) else 1
+        if self.batch_size < num_sources:
+            raise ValueError(
+                f"batch_size: expected at least one image a noise source ({num_sources}), got {self.batch_size}."
+            )
+        if isinstance(self.noise, GaussianNoise) and self.contrast.kind == "fresh":
+            raise ValueError(
+                "contrast.kind: 'fresh' pairs new images by the class that they are made for, and new 'gaussian' "
+                "latents are made for none. Use 'bank', whose images were optimised towards their labels, or another "
+                "noise."
+            )
+        if isinstance(self.class_prior, tuple):
+            for share in self.class_prior:
+                check_at_least("class_prior", share, 0)
+            if not math.isclose(sum(self.class_prior), 1.0, abs_tol=1e-3):
+                raise ValueError(f"class_prior: shares must sum to 1, got {sum(self.class_prior):g}.")
+
+    @property
+    def batch_norm_weight(self) -> float:
+        """Weight of the BatchNorm statistics."""
+        return self.weights.batch_norm

@@ -71,6 +71,37 @@ def test_settings_rename_the_classes(tmp_path: Path, write_images: Callable[...,
     assert load(tmp_path, class_names=("tench", "goldfish")).class_names == ("tench", "goldfish")
 
 
+def test_validation_images_may_lie_outside_of_classes(tmp_path: Path, write_images: Callable[..., None]) -> None:
+    write_images("train/cat/1.png", "train/ant/1.png", "val/1.png", "val/2.png")
+    real_data = load(tmp_path)
+    assert real_data.validation is not None and real_data.validation.labels is None
+    assert len(real_data.validation) == 2
+    assert real_data.class_names == ("ant", "cat")
+
+
+def test_validation_images_alone_need_class_names(tmp_path: Path, write_images: Callable[..., None]) -> None:
+    write_images("validation/1.png")
+    with pytest.raises(ValueError, match="dataset.class_names: no image has a label"):
+        load(tmp_path)
+    real_data = load(tmp_path, class_names=("cat", "ant"))
+    assert list(real_data.splits) == ["validation"] and real_data.num_classes == 2
+
+
+def test_labelled_validation_images_win_and_an_empty_folder_is_none(
+    tmp_path: Path, write_images: Callable[..., None]
+) -> None:
+    write_images("train/cat/1.png", "val/cat/1.png", "validation/1.png")
+    assert load(tmp_path).splits["validation"].labels is not None
+    write_images("other/train/cat/1.png")
+    (tmp_path / "other" / "val").mkdir()
+    assert list(load(tmp_path / "other").splits) == ["train"]
+
+
+def test_class_may_be_called_validation(tmp_path: Path, write_images: Callable[..., None]) -> None:
+    write_images("validation/1.png", "training/1.png")
+    assert load(tmp_path).class_names == ("training", "validation")
+
+
 def test_class_that_train_lacks_is_refused(tmp_path: Path, write_images: Callable[..., None]) -> None:
     write_images("train/pneumonia/1.png", "test/pneumona/1.png")
     with pytest.raises(ValueError, match="train has no class 'pneumona'. Did you mean 'pneumonia'?"):

@@ -17,6 +17,30 @@ def test_select_keeps_images_with_their_labels() -> None:
     assert selected.labels.tolist() == [8, 6]
 
 
+def test_images_without_labels_say_so() -> None:
+    images = ImageSet(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), None)
+    assert images.select(torch.tensor([0])).labels is None
+    with pytest.raises(ValueError, match="labels: these images have none"):
+        images.require_labels()
+
+
+def test_fingerprint_changes_with_any_pixel_label_or_shape_and_with_nothing_else() -> None:
+    pixels, labels = torch.arange(32, dtype=torch.uint8).view(2, 1, 4, 4), torch.tensor([0, 1])
+    fingerprint = ImageSet(pixels, labels).fingerprint()
+    apart = torch.empty(2, 4, 4, 1, dtype=torch.uint8).permute(0, 3, 1, 2).copy_(pixels)  # in another memory layout
+    assert ImageSet(apart, labels.clone()).fingerprint() == fingerprint
+    other = pixels.clone()
+    other[1, 0, 3, 3] = 0
+    others = [
+        ImageSet(other, labels),
+        ImageSet(pixels, torch.tensor([1, 0])),
+        ImageSet(pixels, None),
+        ImageSet(pixels.view(2, 1, 2, 8), labels),
+        ImageSet(pixels.flip(0), labels),
+    ]
+    assert len({fingerprint, *(images.fingerprint() for images in others)}) == 6
+
+
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [

@@ -98,6 +98,35 @@ def test_unlabelled_row_is_named(tmp_path: Path, write_parquet: Write, png: Png,
         load(tmp_path)
 
 
+@pytest.mark.parametrize("labels", [[None, None], [-1, -1], "no column"], ids=["null", "-1", "no column"])
+def test_validation_images_may_be_without_labels(
+    tmp_path: Path, write_parquet: Write, png: Png, labels: list[int | None] | str
+) -> None:
+    write_parquet(tmp_path / "train.parquet", [png(0), png(1)], [0, 1], class_names="ab")
+    write_parquet(tmp_path / "val.parquet", [png(2), png(3)], [None, None] if isinstance(labels, str) else labels)
+    if isinstance(labels, str):
+        stored = pyarrow.parquet.read_table(tmp_path / "val.parquet")
+        pyarrow.parquet.write_table(stored.drop_columns("label"), tmp_path / "val.parquet")
+    real_data = load(tmp_path)
+    assert real_data.validation is not None and real_data.train is not None
+    assert real_data.validation.labels is None and len(real_data.validation) == 2
+    assert real_data.train.require_labels().tolist() == [0, 1]  # and none of them was held out
+    assert real_data.class_names == ("a", "b")
+
+
+def test_validation_images_are_labelled_all_or_none(tmp_path: Path, write_parquet: Write, png: Png) -> None:
+    write_parquet(tmp_path / "val.parquet", [png(0), png(1)], [0, None])
+    with pytest.raises(ValueError, match=r"val\.parquet, row 1: expected a class index.*and then all of them"):
+        load(tmp_path)
+
+
+def test_images_that_nobody_labelled_need_class_names(tmp_path: Path, write_parquet: Write, png: Png) -> None:
+    write_parquet(tmp_path / "val.parquet", [png(0)], [None])
+    with pytest.raises(ValueError, match="dataset.class_names: no image has a label"):
+        load(tmp_path)
+    assert load(tmp_path, class_names=("a", "b")).num_classes == 2
+
+
 def test_missing_column_is_named_with_those_that_are_there(tmp_path: Path, write_parquet: Write, png: Png) -> None:
     write_parquet(tmp_path / "train.parquet", [png()], [0], label_column="fine_label")
     with pytest.raises(ValueError, match="expected the columns image and label, got image, fine_label"):

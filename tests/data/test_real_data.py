@@ -59,3 +59,11 @@ def test_splits_of_different_shape_are_refused() -> None:
 def test_label_beyond_the_class_names_is_refused_by_split_and_position() -> None:
     with pytest.raises(ValueError, match="image 1 of validation has label 2, but there are 2 class names: a, b"):
         RealData("x", ("a", "b"), image_set(0), image_set(1, 2), None)
+
+
+def test_only_validation_images_may_be_without_labels() -> None:
+    unlabelled = ImageSet(torch.zeros(1, 1, 4, 4, dtype=torch.uint8), None)
+    assert RealData("x", ("a",), image_set(0), unlabelled, None).validation is unlabelled
+    for splits in ((unlabelled, None, None), (None, None, unlabelled)):
+        with pytest.raises(ValueError, match="x: expected labels for the (train|test) images, got none"):
+            RealData("x", ("a",), *splits)

@@ -31,13 +31,13 @@ def teacher():
 def load():
     """Load a teacher for three classes of 8x8 images; keywords are settings, or ``class_names`` of the data."""
 
-    def load_for_test(weights, *, data_classes=CLASSES, image_shape=SHAPE, registry=None, unpickle=None, **settings):
+    def load_for_test(weights, *, data_classes=CLASSES, image_shape=SHAPE, registry=None, foreign=None, **settings):
         return load_teacher(
             TeacherSettings(weights=str(weights), **settings),
             image_shape=image_shape,
             class_names=data_classes,
             registry=registry,
-            unpickle=unpickle,
+            foreign=foreign,
         )
 
     return load_for_test

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dfkd.settings.experiment import TeacherSettings
-from dfkd.teachers import load_teacher, save_teacher
+from dfkd.teachers import ForeignModelError, load_teacher, save_teacher
 
 DATA = Path(os.environ.get("DFKD_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 METADATA = {
@@ -144,27 +144,50 @@ def test_a_registered_version_without_a_registry_is_refused(load):
         load("models:/digits-teacher@champion")
 
 
-def test_a_foreign_mlflow_model_is_refused_unless_trusted(teacher, load, tmp_path):
-    (tmp_path / "MLmodel").write_text("flavors: {pytorch: {}}")
-    known = {"class_names": ("cat", "dog", "eel"), "mean": (0.3,), "std": (0.4,)}
-    read = []
+KNOWN = {"class_names": ("cat", "dog", "eel"), "mean": (0.3,), "std": (0.4,)}
 
-    def unpickle(source):
-        read.append(source)
+
+def test_what_the_registry_does_not_know_is_read_as_somebody_elses(teacher, load):
+    asked = []
+
+    def registry(uri):
+        raise ForeignModelError(uri)
+
+    def foreign(source):
+        asked.append(source)
         return teacher.model
 
-    with pytest.raises(ValueError, match=r"can run any code. If you trust its origin, set teacher.trust_pickle: true"):
-        load(tmp_path, unpickle=unpickle, **known)
-    assert read == []
-
-    loaded = load(tmp_path, unpickle=unpickle, trust_pickle=True, **known)
-    assert read == [str(tmp_path)]
+    loaded = load("models:/theirs/1", registry=registry, foreign=foreign, **KNOWN)
+    assert asked == ["models:/theirs/1"]
     assert (loaded.architecture, loaded.hash) == ("mlflow", teacher.hash)
+
+
+def test_a_folder_of_somebody_elses_mlflow_model_is_read_as_such(teacher, load, tmp_path):
+    (tmp_path / "MLmodel").write_text("flavors: {pytorch: {}}")
+    asked = []
+
+    def foreign(source):
+        asked.append(source)
+        return teacher.model
+
+    loaded = load(tmp_path, foreign=foreign, **KNOWN)
+    assert asked == [str(tmp_path)]
+    assert (loaded.architecture, loaded.provenance) == ("mlflow", tmp_path.name)
+    with pytest.raises(ValueError, match="an MLflow model, and nothing here can read one"):
+        load(tmp_path, **KNOWN)
+
+
+@pytest.mark.parametrize("trust_pickle", [False, True])
+def test_a_folder_of_our_own_mlflow_model_is_read_from_its_safetensors(teacher, load, tmp_path, trust_pickle):
+    (tmp_path / "MLmodel").write_text("")
+    save_teacher(tmp_path / "model.safetensors", teacher)
+
+    loaded = load(tmp_path, trust_pickle=trust_pickle)
+    assert (loaded.architecture, loaded.hash) == ("digits_student", teacher.hash)
 
 
 def test_a_foreign_module_must_give_one_logit_a_class(load, tmp_path):
     (tmp_path / "MLmodel").write_text("")
-    known = {"class_names": ("cat", "dog", "eel"), "mean": (0.3,), "std": (0.4,), "trust_pickle": True}
 
     with pytest.raises(ValueError, match=r"expected logits \[2, 3\], one a class, got \[2, 64\]"):
-        load(tmp_path, unpickle=lambda _: nn.Flatten(), **known)
+        load(tmp_path, foreign=lambda _: nn.Flatten(), **KNOWN)

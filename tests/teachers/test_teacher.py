@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from dfkd.teachers import Teacher, check_classes, hash_weights, require_batch_norm
+from dfkd.teachers import Teacher, check_classes, hash_teacher, require_batch_norm
 
 
 def without_batch_norm(teacher):
@@ -13,22 +13,38 @@ def without_batch_norm(teacher):
     return dataclasses.replace(teacher, model=model, architecture="lenet5", hash="")
 
 
-def test_hash_is_the_sha256_of_sorted_names_and_bytes():
+def hashed(model, **changes):
+    facts = {"mean": (0.5,), "std": (0.25,), "image_shape": (1, 1, 1), "num_classes": 1}
+    return hash_teacher(model, **facts | changes)
+
+
+def test_hash_is_the_sha256_of_expectations_and_sorted_names_and_bytes():
     model = nn.Linear(1, 1)
     nn.init.constant_(model.weight, 1.0)
     nn.init.constant_(model.bias, 0.0)
 
-    by_hand = hashlib.sha256(b"bias" + bytes(4) + b"weight" + b"\x00\x00\x80\x3f").hexdigest()
+    expectations = b"([0.5], [0.25], [1, 1, 1], 1)"
+    by_hand = hashlib.sha256(expectations + b"bias" + bytes(4) + b"weight" + b"\x00\x00\x80\x3f").hexdigest()
 
-    assert hash_weights(model) == by_hand
+    assert hashed(model) == by_hand
+    assert hashed(model, mean=[0.5], image_shape=[1, 1, 1]) == by_hand
+
+
+@pytest.mark.parametrize(
+    "change", [{"mean": (0.4,)}, {"std": (0.2,)}, {"image_shape": (1, 2, 2)}, {"num_classes": 2}], ids=str
+)
+def test_a_teacher_that_expects_something_else_is_another(change):
+    model = nn.Linear(1, 1)
+
+    assert hashed(model, **change) != hashed(model)
 
 
 def test_hash_does_not_see_the_memory_layout_but_every_weight(teacher):
-    before = hash_weights(teacher.model)
+    channels_last = teacher.model.to(memory_format=torch.channels_last)
 
-    assert hash_weights(teacher.model.to(memory_format=torch.channels_last)) == before == teacher.hash
+    assert dataclasses.replace(teacher, model=channels_last, hash="").hash == teacher.hash
     teacher.model.norms[0].running_mean[0] += 1e-3
-    assert hash_weights(teacher.model) != before
+    assert dataclasses.replace(teacher, hash="").hash != teacher.hash
 
 
 def test_a_teacher_without_batch_norm_is_refused_unless_the_weight_is_zero(teacher):

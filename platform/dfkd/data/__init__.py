@@ -1,6 +1,6 @@
 """Real images, for making teachers and for reports only: one kind of source a file, all of them in ``DATASETS``.
 
-No student is trained on anything from here, with one exception that says so: the ceiling, KD on real images.
+No student is trained on anything from here, with exceptions that say so: the baselines on real images.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import replace
 from dfkd.data.digits import load_digits
 from dfkd.data.image_folder import load_image_folder
 from dfkd.data.image_set import ImageSet
+from dfkd.data.no_images import describe_without_images
 from dfkd.data.parquet import load_parquet
 from dfkd.data.real_data import RealData
 from dfkd.data.splits import hold_out
@@ -24,6 +25,7 @@ DATASETS: dict[str, Callable[[DatasetSettings], RealData]] = {
     "parquet": load_parquet,
     "image_folder": load_image_folder,
     "torchvision": load_torchvision,
+    "none": describe_without_images,
 }
 
 

@@ -13,12 +13,18 @@ def choose_class_names(settings: DatasetSettings, found: tuple[str, ...] | None,
     Args:
         settings: may name the classes.
         found: the names in the files, if they name them.
-        num_labels: one more than the largest label seen; K where nobody names the classes.
+        num_labels: one more than the largest label seen, 0 where there is none; K where nobody names the classes.
 
     Raises:
-        ValueError: if the settings give another number of names, or the files' own names in another order.
+        ValueError: if the settings give another number of names, or the files' own names in another order, or if
+            there are neither names nor labels.
     """
     wanted = settings.class_names
+    if wanted is None and found is None and num_labels == 0:
+        raise ValueError(
+            "dataset.class_names: no image has a label, so nothing says which classes there are. Give their names, in "
+            "the order of the teacher's logits."
+        )
     if wanted is None:
         return found if found is not None else tuple(f"class {label}" for label in range(num_labels))
     if found is None:

@@ -33,11 +33,13 @@ class ExampleSource:
         num_examples: N.
         read: gives image (opened, perhaps not yet decoded) and label of an index.
         describe: says where an index lies, e.g. "data/train.parquet, row 7".
+        labelled: False if the labels that ``read`` gives mean nothing.
     """
 
     num_examples: int
     read: Callable[[int], tuple[Image.Image, int]]
     describe: Callable[[int], str]
+    labelled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ def decode_splits(
     """
     image_format = _choose_format(settings, next(iter(sources.values())))
     splits = {name: decode_examples(source, image_format) for name, source in sources.items()}
-    num_labels = 1 + max(int(images.labels.max()) for images in splits.values())
+    labels = [images.labels for images in splits.values() if images.labels is not None]
+    num_labels = max((1 + int(some.max()) for some in labels), default=0)
     return RealData(
         title=settings.title or title,
         class_names=choose_class_names(settings, class_names, num_labels),
@@ -96,7 +99,7 @@ def decode_examples(source: ExampleSource, image_format: ImageFormat) -> ImageSe
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _MAX_THREADS)) as pool:
         for _ in pool.map(decode_piece, range(0, source.num_examples, _IMAGES_AT_A_TIME)):
             pass
-    return ImageSet(images, labels)
+    return ImageSet(images, labels if source.labelled else None)
 
 
 def _choose_format(settings: DatasetSettings, source: ExampleSource) -> ImageFormat:

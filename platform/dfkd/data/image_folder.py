@@ -1,4 +1,7 @@
-"""Image files in folders: ``<split>/<class>/<image>``, or ``<class>/<image>`` for one training set."""
+"""Image files in folders: ``<split>/<class>/<image>``, or ``<class>/<image>`` for one training set.
+
+Validation images may be without labels: ``validation/<image>``.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +35,16 @@ def load_image_folder(settings: DatasetSettings) -> RealData:
     """
     folder = data_folder(settings)
     split_folders = _find_splits(folder)
-    if not split_folders:
+    unlabelled = _unlabelled_validation(folder, split_folders)
+    if unlabelled is None and not split_folders:
+        split_folders = {"train": folder} if _class_folders(folder) else {}
+    if unlabelled is None and not split_folders:
         raise missing_data(settings, "folders <split>/<class> or <class> with images")
     classes = {split: _class_folders(path) for split, path in split_folders.items()}
-    names = _ordered_names(settings, classes)
-    sources = {split: _source(folders, names) for split, folders in classes.items()}
+    names = _ordered_names(settings, classes) if classes else None
+    sources = {split: _source(folders, names or ()) for split, folders in classes.items()}
+    if unlabelled is not None:
+        sources["validation"] = _unlabelled_source(unlabelled)
     return decode_splits(settings, sources, class_names=names, title=folder.absolute().name)
 
 
@@ -51,7 +59,22 @@ def _find_splits(folder: Path) -> dict[str, Path]:
             )
         if folders:
             found[split] = folders[0]
-    return found or ({"train": folder} if _class_folders(folder) else {})
+    return found
+
+
+def _unlabelled_validation(folder: Path, labelled: dict[str, Path]) -> Path | None:
+    """Return the validation folder if images lie in it without folders of classes.
+
+    Beside folders of other classes, ``val`` is one of them: so it counts only beside other splits, or alone.
+    """
+    if "validation" in labelled:
+        return None
+    for alias in _SPLIT_FOLDERS["validation"]:
+        candidate = folder / alias
+        is_split = bool(labelled) or list(_class_folders(folder)) == [alias]
+        if is_split and candidate.is_dir() and any(_is_image(path) for path in candidate.iterdir()):
+            return candidate
+    return None
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:
@@ -87,10 +110,22 @@ def _source(folders: dict[str, Path], names: tuple[str, ...]) -> ExampleSource:
     return ExampleSource(len(examples), read, describe=lambda index: str(examples[index][0]))
 
 
+def _unlabelled_source(folder: Path) -> ExampleSource:
+    paths = _images_in(folder)
+
+    def read(index: int) -> tuple[Image.Image, int]:
+        return Image.open(io.BytesIO(paths[index].read_bytes())), 0
+
+    return ExampleSource(len(paths), read, describe=lambda index: str(paths[index]), labelled=False)
+
+
 def _images_in(folder: Path) -> list[Path]:
-    """Return the image files in a class folder and below it, sorted."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGE_SUFFIXES and path.is_file())
-    paths = [path for path in paths if not path.name.startswith(".")]
+    """Return the image files in a folder and below it, sorted."""
+    paths = sorted(path for path in folder.rglob("*") if _is_image(path))
     if not paths:
         raise ValueError(f"{folder}: expected images ({', '.join(sorted(_IMAGE_SUFFIXES))}), found none.")
     return paths
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in _IMAGE_SUFFIXES and path.is_file() and not path.name.startswith(".")

@@ -1,11 +1,14 @@
-"""``ImageSet``: real images with their labels, as they are stored. Where they come from is the loaders' business."""
+"""``ImageSet``: real images, mostly with labels, as they are stored. Where they come from is the loaders' business."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+FINGERPRINT_LENGTH = 16  # hexadecimal digits
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -14,11 +17,11 @@ class ImageSet:
 
     Attributes:
         images: [N, C, H, W] uint8, 0 to 255.
-        labels: [N] int64, class indices from 0.
+        labels: [N] int64, class indices from 0; None where nobody has labelled the images.
     """
 
     images: Tensor
-    labels: Tensor
+    labels: Tensor | None
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.dim() != 4:
@@ -26,13 +29,15 @@ class ImageSet:
                 f"images: expected uint8 of shape [N, C, H, W], "
                 f"got {self.images.dtype} of shape {list(self.images.shape)}."
             )
+        if len(self.images) == 0:
+            raise ValueError("images: expected at least one image, got none.")
+        if self.labels is None:
+            return
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
             raise ValueError(
                 f"labels: expected int64 of shape [{len(self.images)}], one label an image, "
                 f"got {self.labels.dtype} of shape {list(self.labels.shape)}."
             )
-        if len(self.images) == 0:
-            raise ValueError("images: expected at least one image, got none.")
         if self.labels.min() < 0:
             raise ValueError(f"labels: expected class indices from 0, got {int(self.labels.min())}.")
 
@@ -47,4 +52,22 @@ class ImageSet:
 
     def select(self, rows: Tensor) -> ImageSet:
         """Return the images and labels at ``rows`` [M] int64, in that order."""
-        return ImageSet(self.images[rows], self.labels[rows])
+        return ImageSet(self.images[rows], None if self.labels is None else self.labels[rows])
+
+    def require_labels(self) -> Tensor:
+        """Return the labels [N].
+
+        Raises:
+            ValueError: if there are none.
+        """
+        if self.labels is None:
+            raise ValueError("labels: these images have none, and they are needed here.")
+        return self.labels
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 over shape, pixels and labels, shortened: equal for equal images, wherever they lie."""
+        labels = () if self.labels is None else (self.labels,)
+        digest = hashlib.sha256(repr([list(tensor.shape) for tensor in (self.images, *labels)]).encode())
+        for tensor in (self.images, *labels):
+            digest.update(tensor.contiguous().numpy())
+        return digest.hexdigest()[:FINGERPRINT_LENGTH]

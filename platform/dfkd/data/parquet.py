@@ -1,12 +1,14 @@
 """Parquet files in the image convention of the Hugging Face hub.
 
 A column ``image: struct<bytes, path>``, a column ``label`` of integers, and the class names in the schema's metadata.
+Validation images may be without labels: no such column, or null or a negative number in every row.
 """
 
 from __future__ import annotations
 
 import io
 import json
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +33,30 @@ def load_parquet(settings: DatasetSettings) -> RealData:
     shards = {split: paths for split, paths in shards.items() if paths}
     if not shards:
         raise missing_data(settings, "files train*.parquet, val*.parquet or test*.parquet")
-    tables = {path: _read_table(path) for paths in shards.values() for path in paths}
+    tables = {
+        split: {path: _read_table(path, labels_needed=split != "validation") for path in paths}
+        for split, paths in shards.items()
+    }
     return decode_splits(
         settings,
-        {split: _source({path: tables[path] for path in paths}) for split, paths in shards.items()},
-        class_names=_class_names(tables),
+        {split: _source(shards, labelled=_is_labelled(split, shards)) for split, shards in tables.items()},
+        class_names=_class_names({path: table for shards in tables.values() for path, table in shards.items()}),
         title=folder.absolute().name,
     )
 
 
-def _read_table(path: Path) -> Any:
-    """Return the columns ``image`` and ``label`` of one file as a pyarrow table, checked."""
+def _read_table(path: Path, *, labels_needed: bool) -> Any:
+    """Return the columns ``image`` and, if it is there, ``label`` of one file as a pyarrow table, checked."""
     import pyarrow
     import pyarrow.parquet
 
     try:
         file = pyarrow.parquet.ParquetFile(path)
         columns = file.schema_arrow.names
-        if not {"image", "label"} <= set(columns):
+        wanted = {"image", "label"} if labels_needed else {"image"}
+        if not wanted <= set(columns):
             raise ValueError(f"expected the columns image and label, got {', '.join(columns)}")
-        table = file.read(columns=["image", "label"])
+        table = file.read(columns=[name for name in ("image", "label") if name in columns])
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise ValueError(f"{path}: this Parquet file cannot be used: {error}.") from error
     _check_types(path, table)
@@ -60,31 +66,53 @@ def _read_table(path: Path) -> Any:
 def _check_types(path: Path, table: Any) -> None:
     import pyarrow
 
-    image_type, label_type = table.schema.field("image").type, table.schema.field("label").type
+    image_type = table.schema.field("image").type
     if not pyarrow.types.is_struct(image_type) or image_type.get_field_index("bytes") < 0:
         raise ValueError(f"{path}: expected the column image to be struct<bytes, path>, got {image_type}.")
-    if not pyarrow.types.is_integer(label_type):
-        raise ValueError(f"{path}: expected the column label to hold integers, got {label_type}.")
-    for row, label in enumerate(table["label"].to_pylist()):
-        if label is None or label < 0:
-            raise ValueError(f"{path}, row {row}: expected a class index from 0, got {label}. Remove unlabelled rows.")
+    if "label" in table.column_names:
+        label_type = table.schema.field("label").type
+        if not (pyarrow.types.is_integer(label_type) or pyarrow.types.is_null(label_type)):
+            raise ValueError(f"{path}: expected the column label to hold integers, got {label_type}.")
 
 
-def _source(tables: dict[Path, Any]) -> ExampleSource:
+def _is_labelled(split: str, tables: dict[Path, Any]) -> bool:
+    """Return whether a split has labels; raise ValueError if some are missing, or all and it is not for validation."""
+    labels = {path: _labels(table) for path, table in tables.items()}
+    if split == "validation" and not any(map(_is_label, chain.from_iterable(labels.values()))):
+        return False
+    for path, found in labels.items():
+        for row, label in enumerate(found):
+            if not _is_label(label):
+                raise ValueError(
+                    f"{path}, row {row}: expected a class index from 0, got {label}. Remove unlabelled rows; only "
+                    "validation images may be without labels, and then all of them."
+                )
+    return True
+
+
+def _labels(table: Any) -> list[int | None]:
+    return table["label"].to_pylist() if "label" in table.column_names else [None] * table.num_rows
+
+
+def _is_label(label: int | None) -> bool:
+    return label is not None and label >= 0  # the hub writes -1 where a label is not known
+
+
+def _source(tables: dict[Path, Any], *, labelled: bool) -> ExampleSource:
     """Return the rows of several files, one after the other."""
     import pyarrow.compute
 
     contents: list[bytes | None] = []
-    labels: list[int] = []
+    labels: list[int | None] = []
     for table in tables.values():
         contents += pyarrow.compute.struct_field(table["image"], "bytes").to_pylist()
-        labels += table["label"].to_pylist()
+        labels += _labels(table)
 
     def read(index: int) -> tuple[Image.Image, int]:
         content = contents[index]
         if content is None:
             raise ValueError("the row has no image bytes; images outside the file are not followed")
-        return Image.open(io.BytesIO(content)), labels[index]
+        return Image.open(io.BytesIO(content)), labels[index] or 0
 
     def describe(index: int) -> str:
         for path, table in tables.items():
@@ -93,7 +121,7 @@ def _source(tables: dict[Path, Any]) -> ExampleSource:
             index -= table.num_rows
         raise AssertionError("an index beyond the last row")
 
-    return ExampleSource(len(labels), read, describe)
+    return ExampleSource(len(labels), read, describe, labelled)
 
 
 def _class_names(tables: dict[Path, Any]) -> tuple[str, ...] | None:
@@ -110,7 +138,7 @@ def _class_names(tables: dict[Path, Any]) -> tuple[str, ...] | None:
 
 def _names_in_metadata(path: Path, table: Any) -> tuple[str, ...] | None:
     encoded = (table.schema.metadata or {}).get(b"huggingface")
-    if encoded is None:
+    if encoded is None or "label" not in table.column_names:
         return None
     try:
         label = json.loads(encoded)["info"]["features"]["label"]

@@ -11,14 +11,15 @@ from dfkd.data.image_set import ImageSet
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RealData:
-    """Real images of K classes in up to three disjoint splits.
+    """Real images of K classes in up to three disjoint splits, or what is known of them without any.
 
     Attributes:
         title: how tables call it.
         class_names: K names, in the order of the labels.
         train: what a teacher is trained on; None if only an exam is at hand.
-        validation: what settings are compared on; may be missing.
+        validation: what settings are compared on; may be missing, and alone may be without labels.
         test: what the winner is judged by, once; may be missing.
+        shape_without_images: (C, H, W) where there is no split at all.
     """
 
     title: str
@@ -26,15 +27,20 @@ class RealData:
     train: ImageSet | None
     validation: ImageSet | None
     test: ImageSet | None
+    shape_without_images: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         splits = self.splits
-        if not splits:
+        if not splits and self.shape_without_images is None:
             raise ValueError(f"{self.title}: expected at least one of train, validation and test, got none.")
         shapes = {name: images.image_shape for name, images in splits.items()}
         if len(set(shapes.values())) > 1:
             raise ValueError(f"{self.title}: expected one image shape (C, H, W) in all splits, got {shapes}.")
         for name, images in splits.items():
+            if images.labels is None and name == "validation":
+                continue
+            if images.labels is None:
+                raise ValueError(f"{self.title}: expected labels for the {name} images, got none.")
             largest = int(images.labels.max())
             if largest >= self.num_classes:
                 raise ValueError(
@@ -56,6 +62,8 @@ class RealData:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
+        if self.shape_without_images is not None:
+            return self.shape_without_images
         return next(iter(self.splits.values())).image_shape
 
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -45,5 +45,5 @@ def hold_out(images: ImageSet, fraction: float) -> tuple[ImageSet, ImageSet]:
     num_held_out = min(max(round(fraction * len(images)), 1), len(images) - 1)
     if num_held_out < 1:
         raise ValueError(f"validation_fraction: cannot hold out images from {len(images)}; set it to 0.")
-    kept, held_out = stratified_split(images.labels, (len(images) - num_held_out, num_held_out))
+    kept, held_out = stratified_split(images.require_labels(), (len(images) - num_held_out, num_held_out))
     return images.select(kept), images.select(held_out)

@@ -22,8 +22,9 @@ class TaskInput:
     Attributes:
         student: maps normalised images [B, C, H, W] to logits [B, K]; on ``device``.
         teacher: the same.
-        images: N real images with labels.
-        normalise: maps images [B, C, H, W] in [0, 1] to what both networks take.
+        images: N real images.
+        normalise: maps images [B, C, H, W] in [0, 1] to what the networks take.
+        teacher_normalise: the same for the teacher, where it takes another thing than the student.
         device: where the networks are.
     """
 
@@ -31,7 +32,13 @@ class TaskInput:
     teacher: nn.Module
     images: ImageSet
     normalise: Callable[[Tensor], Tensor]
+    teacher_normalise: Callable[[Tensor], Tensor] | None = None
     device: torch.device | str = "cpu"
+
+    @property
+    def normalise_for_teacher(self) -> Callable[[Tensor], Tensor]:
+        """Map images [B, C, H, W] in [0, 1] to what the teacher takes."""
+        return self.teacher_normalise or self.normalise
 
     @cached_property
     def student_logits(self) -> Tensor:
@@ -41,7 +48,9 @@ class TaskInput:
     @cached_property
     def teacher_logits(self) -> Tensor:
         """[N, K] float32 on the CPU, without gradient."""
-        logits = predict_logits(self.teacher, self.images.images, normalise=self.normalise, device=self.device)
+        logits = predict_logits(
+            self.teacher, self.images.images, normalise=self.normalise_for_teacher, device=self.device
+        )
         if logits.shape != self.student_logits.shape:
             raise ValueError(
                 f"student: expected logits for the teacher's {logits.shape[1]} classes, "
@@ -51,8 +60,8 @@ class TaskInput:
 
     @property
     def labels(self) -> Tensor:
-        """[N] int64 on the CPU."""
-        return self.images.labels.cpu()
+        """[N] int64 on the CPU; raises ValueError where the images have none."""
+        return self.images.require_labels().cpu()
 
 
 #: Metrics by name; every name has the prefix ``<task>/``.

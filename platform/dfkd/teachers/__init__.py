@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dfkd.teachers.loading import Registry, Unpickle, load_teacher, refuse_pickle
+from dfkd.teachers.loading import Foreign, ForeignModelError, Registry, load_teacher
 from dfkd.teachers.networks import build_network
 from dfkd.teachers.saving import save_teacher
-from dfkd.teachers.teacher import Teacher, check_classes, hash_weights, require_batch_norm
+from dfkd.teachers.teacher import Teacher, check_classes, hash_teacher, require_batch_norm
 
 __all__ = [
+    "Foreign",
+    "ForeignModelError",
     "Registry",
     "Teacher",
-    "Unpickle",
     "build_network",
     "check_classes",
-    "hash_weights",
+    "hash_teacher",
     "load_teacher",
-    "refuse_pickle",
     "require_batch_norm",
     "save_teacher",
 ]

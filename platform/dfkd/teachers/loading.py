@@ -1,4 +1,4 @@
-"""Where a teacher comes from: a file, a known architecture with a file, the registry, an export, a trusted pickle."""
+"""Where a teacher comes from: a file, a known architecture with a file, an export, the registry, MLflow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dfkd.settings.experiment import TeacherSettings
 from dfkd.teachers.description import Description, describe
-from dfkd.teachers.exported import read_exported
+from dfkd.teachers.exported import ExportedNetwork, read_exported
 from dfkd.teachers.networks import build_network
 from dfkd.teachers.teacher import Teacher
 from dfkd.teachers.weights import load_weights, read_safetensors, read_state_dict
@@ -20,11 +20,16 @@ from dfkd.teachers.weights import load_weights, read_safetensors, read_state_dic
 REGISTRY = "models:/"
 SAFETENSORS_SUFFIX, EXPORT_SUFFIX = ".safetensors", ".pt2"
 STATE_DICT_SUFFIXES = (".pt", ".pth", ".th", ".bin", ".ckpt")
+MLFLOW_FILE, WEIGHTS_FILE = "MLmodel", "model.safetensors"  # of the folder of an MLflow model; the latter is ours
 
 #: From ``models:/name@alias`` to (state dict, metadata) of what this platform registered.
 Registry = Callable[[str], tuple[Mapping[str, Tensor], Mapping[str, str]]]
-#: From ``models:/...`` or the folder of a foreign MLflow model to its module, by unpickling: runs any code.
-Unpickle = Callable[[str], nn.Module]
+#: From ``models:/...`` or the folder of an MLflow model that somebody else wrote to its module, pickles if trusted.
+Foreign = Callable[[str], nn.Module]
+
+
+class ForeignModelError(ValueError):
+    """An MLflow model that this platform did not write: it has no ``model.safetensors``. Raised by a ``Registry``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ def load_teacher(
     image_shape: tuple[int, int, int],
     class_names: tuple[str, ...],
     registry: Registry | None = None,
-    unpickle: Unpickle | None = None,
+    foreign: Foreign | None = None,
 ) -> Teacher:
     """Load a trained teacher, check it against the data, and try it on two images.
 
@@ -52,7 +57,7 @@ def load_teacher(
         image_shape: (C, H, W) of the data.
         class_names: K names of the data.
         registry: needed for ``models:/name@alias``.
-        unpickle: needed for a foreign MLflow model, with ``trust_pickle``.
+        foreign: needed for an MLflow model that somebody else wrote; refuses what must not be loaded.
 
     Returns:
         The teacher on the CPU, in evaluation mode.
@@ -60,7 +65,7 @@ def load_teacher(
     Raises:
         ValueError: if it cannot be found, read or built, or does not fit the data; the message says which.
     """
-    found = _find(settings, registry, unpickle)
+    found = _find(settings, registry, foreign)
     description = describe(
         settings, found.metadata, image_shape=image_shape, class_names=class_names, source=found.source
     )
@@ -80,29 +85,24 @@ def load_teacher(
     )
 
 
-def refuse_pickle(source: str) -> ValueError:
-    """Return the error that refuses a foreign MLflow model."""
-    return ValueError(
-        f"teacher.weights: {source} is an MLflow model that this platform did not write. Reading it unpickles it, "
-        "which can run any code. If you trust its origin, set teacher.trust_pickle: true; better, save its state_dict "
-        "as safetensors and name its architecture."
-    )
-
-
-def _find(settings: TeacherSettings, registry: Registry | None, unpickle: Unpickle | None) -> _Found:
+def _find(settings: TeacherSettings, registry: Registry | None, foreign: Foreign | None) -> _Found:
     """Read what the settings point at; nothing is run that was not trusted."""
     weights = settings.weights
     if weights is None:
         raise ValueError("teacher.weights: expected a file or models:/name@alias to load, got none.")
-    path = Path(weights).expanduser()
-    if settings.trust_pickle and (weights.startswith(REGISTRY) or _is_mlflow_model(path)):
-        if unpickle is None:
-            raise ValueError(f"teacher.weights: {weights}: nothing here can read a foreign MLflow model.")
-        return _Found(weights, unpickle(weights), {}, "mlflow")
     if weights.startswith(REGISTRY):
         if registry is None:
             raise ValueError(f"teacher.weights: {weights}: no model registry is connected. Give a file.")
-        return _Found(weights, *registry(weights))
+        try:
+            return _Found(weights, *registry(weights))
+        except ForeignModelError:
+            return _find_foreign(weights, weights, foreign)
+    path = Path(weights).expanduser()
+    if (path / MLFLOW_FILE).is_file():
+        ours = path / WEIGHTS_FILE
+        if ours.is_file():
+            return _Found(path.name, *read_safetensors(ours))
+        return _find_foreign(str(path), path.name, foreign)
     _check_file(path)
     if path.suffix == EXPORT_SUFFIX:
         return _Found(path.name, read_exported(path, trust_pickle=settings.trust_pickle), {}, "pt2")
@@ -111,13 +111,14 @@ def _find(settings: TeacherSettings, registry: Registry | None, unpickle: Unpick
     return _Found(path.name, read_state_dict(path), {})
 
 
-def _is_mlflow_model(path: Path) -> bool:
-    return (path / "MLmodel").is_file()
+def _find_foreign(where: str, source: str, foreign: Foreign | None) -> _Found:
+    if foreign is None:
+        raise ValueError(f"teacher.weights: {source}: an MLflow model, and nothing here can read one. Give a file.")
+    module = foreign(where)
+    return _Found(source, module, {}, "pt2" if isinstance(module, ExportedNetwork) else "mlflow")
 
 
 def _check_file(path: Path) -> None:
-    if _is_mlflow_model(path):
-        raise refuse_pickle(str(path))
     if not path.is_file():
         kind = "is a folder, not a file" if path.is_dir() else "does not exist"
         raise ValueError(f"teacher.weights: {path} {kind} (looked from {Path.cwd()}).")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dfkd.domain import normalise
-from dfkd.losses.inversion import BATCH_NORMS
+from dfkd.losses.inversion import has_batch_norm
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,7 +27,7 @@ class Teacher:
         std: per channel, of images in [0, 1].
         shifted: trained on other images than those it is judged by; tables say "shifted teacher".
         provenance: where it came from, for the card of its students.
-        hash: of the weights, ``hash_weights``; computed unless given.
+        hash: of the network and what it expects, ``hash_teacher``; computed unless given.
     """
 
     model: nn.Module
@@ -48,19 +48,35 @@ class Teacher:
                 f"got {len(self.mean)} and {len(self.std)}."
             )
         if not self.hash:
-            object.__setattr__(self, "hash", hash_weights(self.model))
+            hashed = hash_teacher(
+                self.model,
+                mean=self.mean,
+                std=self.std,
+                image_shape=self.image_shape,
+                num_classes=len(self.class_names),
+            )
+            object.__setattr__(self, "hash", hashed)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Map images [B, C, H, W] in [0, 1] to what the network takes."""
         return normalise(images, self.mean, self.std)
 
 
-def hash_weights(model: nn.Module) -> str:
-    """Return the SHA-256 of names and bytes of the state dict, sorted by name, in hexadecimal.
+def hash_teacher(
+    model: nn.Module,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    image_shape: Sequence[int],
+    num_classes: int,
+) -> str:
+    """Return the SHA-256, in hexadecimal, of all that decides a teacher's answer to an image.
 
-    The same weights have the same hash on every device and in every memory layout.
+    It covers normalisation, image shape, number of classes, and names and bytes of the state dict, sorted by name.
+    Corrected normalisation makes another teacher. Device and memory layout do not, and neither do names of classes.
     """
     digest = hashlib.sha256()
+    digest.update(repr(([*map(float, mean)], [*map(float, std)], [*map(int, image_shape)], num_classes)).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
@@ -79,7 +95,7 @@ def require_batch_norm(teacher: Teacher, weight: float) -> None:
     """
     if weight == 0:
         return
-    if not any(isinstance(module, BATCH_NORMS) and module.track_running_stats for module in teacher.model.modules()):
+    if not has_batch_norm(teacher.model):
         raise ValueError(
             f"synthesis.weights.batch_norm: is {weight:g}, but the teacher '{teacher.architecture}' "
             f"({teacher.provenance}) has no BatchNorm layer whose statistics could be matched. Set it to 0."

@@ -94,7 +94,6 @@ def bare_epochs(arguments: argparse.Namespace, home: Path) -> list[float]:
     teacher = obtain_teacher(
         settings,
         data,
-        name=f"{space.settings.name}-teacher",
         home=home,
         tracking_uri=default_tracking_uri(home),
         console=Console(sys.stderr),
@@ -115,7 +114,7 @@ def platform_epochs(arguments: argparse.Namespace, home: Path, overrides: list[s
     from dfkd.config import read_yaml
     from dfkd.tracking.home import default_tracking_uri
 
-    raw = read_yaml(arguments.space) | {"trials": 1, "workers_check": False, "early_stopping": None}
+    raw = read_yaml(arguments.space) | {"trials": 1, "workers_check": False, "seed_repeats": 0, "early_stopping": None}
     file = home / "overhead.yaml"
     file.write_text(json.dumps(raw))  # JSON is YAML
     outcome = home / "overhead.json"

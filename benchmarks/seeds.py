@@ -44,7 +44,7 @@ def main() -> None:
             subprocess.run([sys.executable, *command, "--set", f"seed={seed}", "--json", str(file)], check=True)
     outcomes = [json.loads((folder / f"seed-{seed}.json").read_text()) for seed in arguments.seeds]
     lines = [without_folders(command), f"seeds {arguments.seeds}", ""]
-    for part in ("test", "test_of_default_settings", "test_of_noise_floor"):
+    for part in ("test", "test_of_noise_floor"):
         names = sorted({name for outcome in outcomes for name in outcome.get(part, {})})
         lines += [f"{part}/{name}: {interval([outcome[part][name] for outcome in outcomes])}" for name in names]
     summary = "\n".join(lines)

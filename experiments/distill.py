@@ -20,6 +20,8 @@ from dfkd.config import apply_overrides, experiment_settings, read_yaml  # noqa:
 from dfkd.jobs.command import run_command  # noqa: E402
 from dfkd.jobs.surroundings import check_surroundings  # noqa: E402
 
+INTERRUPTED = "interrupted: everything reported so far is kept; the same command goes on from here if it has a --name"
+
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
@@ -37,7 +39,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Check the config, then distil."""
     arguments = parse_arguments()
-    with run_command() as console:
+    with run_command(interrupted=INTERRUPTED) as console:
         raw = read_yaml(arguments.config)
         workers = [] if arguments.workers is None else [f"workers={arguments.workers}"]
         experiment = apply_overrides(raw.get("experiment", raw), [*arguments.set, *workers])

@@ -19,6 +19,8 @@ find_package()
 
 from dfkd.config import apply_overrides, experiment_settings, read_yaml  # noqa: E402
 from dfkd.jobs.command import run_command  # noqa: E402
+from dfkd.jobs.evaluate_options import EvaluateOptions, needs_registry  # noqa: E402
+from dfkd.jobs.surroundings import check_surroundings, check_weights  # noqa: E402
 from dfkd.settings.experiment import TASKS  # noqa: E402
 
 
@@ -42,11 +44,9 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Check the config, then evaluate."""
     arguments = parse_arguments()
-    with run_command() as console:
+    with run_command(interrupted="interrupted") as console:
         raw = read_yaml(arguments.config)
         settings = experiment_settings(apply_overrides(raw.get("experiment", raw), arguments.set), arguments.config)
-        from dfkd.jobs.evaluate import EvaluateOptions, run_evaluation
-
         options = EvaluateOptions(
             model=arguments.model,
             split=arguments.split,
@@ -56,6 +56,13 @@ def main() -> None:
             home=arguments.home,
             tracking_uri=arguments.tracking_uri,
         )
+        check_surroundings(
+            settings, home=options.home, tracking_uri=options.tracking_uri, mlflow=needs_registry(settings, options)
+        )
+        check_weights(options.model, where="model")
+        check_weights(options.teacher, where="--teacher")
+        from dfkd.jobs.evaluate import run_evaluation
+
         run_evaluation(settings, options, console)
 
 

@@ -12,6 +12,7 @@ from _bootstrap import find_package
 
 find_package()
 
+from dfkd.jobs.command import run_command  # noqa: E402
 from dfkd.label_embeddings.packaged import PACKAGED_VOCABULARIES, packaged_vectors  # noqa: E402
 from dfkd.label_embeddings.text_encoder import describe_encoder, text_embeddings  # noqa: E402
 from dfkd.label_embeddings.vectors import LabelVectors, write_vectors  # noqa: E402
@@ -33,21 +34,25 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Encode each vocabulary and write it with its provenance."""
     arguments = parse_arguments()
-    folder = arguments.model.expanduser().resolve()
+    with run_command(interrupted="interrupted: the files that were named are complete") as console:
+        folder = arguments.model.expanduser().resolve()
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        encoder = describe_encoder(folder, arguments.encoder or folder.name)
+        for name, (prompt, class_names) in vocabularies(arguments).items():
+            settings = LabelEmbeddingSettings(name="sentence_transformers", model=str(folder), prompt=prompt)
+            embeddings = text_embeddings(settings, class_names)
+            path = arguments.output / f"{name}-{folder.name.lower()}.safetensors"
+            vectors = LabelVectors(embeddings=embeddings, class_names=class_names, encoder=encoder, prompt=prompt)
+            write_vectors(path, vectors)
+            console.show(f"{path}: {list(embeddings.shape)}, {encoder}")
+
+
+def vocabularies(arguments: argparse.Namespace) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return prompt and class names by the first part of the file's name."""
     if arguments.class_names:
-        vocabularies = {arguments.title: (arguments.prompt, tuple(arguments.class_names))}
-    else:
-        packaged = {name: packaged_vectors(name) for name in PACKAGED_VOCABULARIES}
-        vocabularies = {name: (vectors.prompt, vectors.class_names or ()) for name, vectors in packaged.items()}
-    encoder = describe_encoder(folder, arguments.encoder or folder.name)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    for name, (prompt, class_names) in vocabularies.items():
-        settings = LabelEmbeddingSettings(name="sentence_transformers", model=str(folder), prompt=prompt)
-        embeddings = text_embeddings(settings, class_names)
-        path = arguments.output / f"{name}-{folder.name.lower()}.safetensors"
-        vectors = LabelVectors(embeddings=embeddings, class_names=class_names, encoder=encoder, prompt=prompt)
-        write_vectors(path, vectors)
-        print(f"{path}: {list(embeddings.shape)}, {encoder}")
+        return {arguments.title: (arguments.prompt, tuple(arguments.class_names))}
+    packaged = {name: packaged_vectors(name) for name in PACKAGED_VOCABULARIES}
+    return {name: (vectors.prompt, vectors.class_names or ()) for name, vectors in packaged.items()}
 
 
 if __name__ == "__main__":

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from _bootstrap import find_package
 
 find_package()
 
+from dfkd.jobs.command import run_command  # noqa: E402
 from dfkd.tracking.connection import check_reachable  # noqa: E402
 from dfkd.tracking.home import open_home, resolve_tracking_uri  # noqa: E402
-from dfkd.tracking.registry import promote  # noqa: E402
 
 
-def main() -> int:
+def main() -> None:
     """Parse, promote, print."""
     parser = argparse.ArgumentParser(description="Make a registered version the champion of its name.")
     parser.add_argument("name", help="of the registered model, e.g. digits-student")
@@ -22,16 +21,17 @@ def main() -> int:
     parser.add_argument("--home", help="home folder (default ~/.dfkd)")
     parser.add_argument("--tracking-uri", help="MLflow (default: MLFLOW_TRACKING_URI, else the home folder's store)")
     arguments = parser.parse_args()
-    try:
+    with run_command(interrupted="interrupted") as console:
         home = open_home(arguments.home)
         tracking_uri = resolve_tracking_uri(arguments.tracking_uri, home=home)
         check_reachable(tracking_uri)
-        print(promote(tracking_uri, arguments.name, arguments.version))
-    except (OSError, ValueError) as error:  # ConnectionError is an OSError
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+        from dfkd.tracking.abandoned import end_abandoned_runs
+        from dfkd.tracking.registry import promote
+
+        for line in end_abandoned_runs(home, tracking_uri):
+            console.show(line)
+        console.show(promote(tracking_uri, arguments.name, arguments.version))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

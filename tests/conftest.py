@@ -1,5 +1,6 @@
 """Tiny networks, a tiny domain and a tiny experiment: 8x8 images of one channel, some thousand parameters, a CPU."""
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,9 @@ from dfkd.settings.experiment import (
 )
 from dfkd.settings.synthesis import CategoryAwareSettings, GeneratorSettings
 from dfkd.teachers import Teacher
+
+# A shell that starts the tests in the background has them ignore interrupts, and every command that they start too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 IMAGE_SHAPE, CLASSES = (1, 8, 8), ("cat", "dog", "eel")
 

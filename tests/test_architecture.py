@@ -23,7 +23,7 @@ LIBRARIES = {"SETTINGS": frozenset[str](), "METHOD": frozenset({"torch"})}
 HOMES = {
     "ray": ("cluster/", "jobs/ray_cluster.py", "jobs/floor.py"),
     "mlflow": ("tracking/",),
-    "optuna": ("search/", "cluster/tuner.py", "jobs/story.py"),
+    "optuna": ("search/", "cluster/searcher.py", "cluster/tuner.py", "jobs/story.py"),
     "pydantic": ("config/",),
     "yaml": ("config/",),
 }

@@ -11,11 +11,14 @@ from dfkd.assembly import (
     build_student,
     choose_device,
     evaluate_student,
+    load_images,
     share_of,
     share_synthesis,
 )
+from dfkd.data.image_set import ImageSet
+from dfkd.data.real_data import RealData
 from dfkd.settings.experiment import DatasetSettings, ExperimentSettings
-from dfkd.settings.synthesis import RandomNoiseSettings, SynthesisWeights
+from dfkd.settings.synthesis import RandomNoiseSettings, RealImagesSettings, SynthesisWeights
 from dfkd.teachers import Teacher, build_network
 
 Make = Callable[..., ExperimentSettings]
@@ -86,6 +89,20 @@ def test_a_teacher_without_batch_norm_is_refused_unless_nothing_is_asked_of_it(
         build_distillation(tiny_settings(), plain, device=CPU)
     without = tiny_settings(weights=SynthesisWeights(batch_norm=0.0))
     assert build_distillation(without, plain, device=CPU).epoch == 0
+
+
+def test_a_data_free_method_gets_no_images_and_the_ceiling_its_own(tiny_settings: Make, tiny_teacher: Teacher) -> None:
+    images = torch.randint(0, 256, (9, 1, 8, 8), dtype=torch.uint8)
+    split = ImageSet(images, torch.arange(9) % 3)
+    data = RealData("pets", ("cat", "dog", "eel"), split, None, split)
+    ceiling = replace(tiny_settings(), synthesis=RealImagesSettings())
+    assert load_images(tiny_settings(), data) is None
+    loaded = load_images(ceiling, data)
+    assert loaded is not None and torch.equal(loaded, images)
+    run = build_distillation(ceiling, tiny_teacher, device=CPU, images=loaded)
+    assert run.synthesizer.sample(5).images.shape == (5, 1, 8, 8)
+    with pytest.raises(ValueError, match="synthesis.method: 'real_images' learns from real images, and none were"):
+        build_distillation(ceiling, tiny_teacher, device=CPU)
 
 
 def test_a_student_that_copies_the_teacher_gets_full_marks(

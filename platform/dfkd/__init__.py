@@ -9,6 +9,7 @@ METHOD                torch only. No file, no Ray, no MLflow, no real image
 ``domain``            ``Domain``: all that the method may know of the real data
 ``teacher_student``   ``TeacherStudent``: the pair; the teacher frozen and in evaluation mode
 ``image_bank``        ``ImageBank``: bounded store of synthetic images with label and noise source
+``feature_maps``      what a network computes on the way, one map for every resolution
 ``augmentation``      random crop and flip of a batch, on its device
 ``initialisation``    seeded re-initialisation of layers, in place
 ``noise``             what a generator is fed: Gaussian latents, NAYER's noisy layer, CEND
@@ -20,6 +21,7 @@ METHOD                torch only. No file, no Ray, no MLflow, no real image
 ``probe_set``         synthetic exam of a teacher, for data-free selection
 EXPERIMENT            what to run, on which real data, judged how
 ``data``              real images, for teachers and for reports only
+``baselines``         KD on real images, beside the methods: the ceiling, public images, crops of one image
 ``label_embeddings``  class names -> vectors
 ``supervised``        how a teacher is made
 ``teachers``          where a teacher comes from: trained here, a file, torchvision, timm, the registry
@@ -35,7 +37,8 @@ JOBS                  what the commands do, over all of the above; ``experiments
 ``jobs``              search, distil, evaluate: the way through, the console, the last screen
 ====================  =========================================================================================
 
-A newcomer's way from the command to the loss: ``experiments/search.py`` -> ``cluster.worker`` -> ``distillation``.
+A newcomer's way from the command to the loss: ``experiments/search.py`` -> ``jobs.search`` -> ``cluster.trial`` ->
+``cluster.worker`` -> ``distillation``; ``experiments/distill.py`` leaves Ray Tune out.
 
 Shape letters, everywhere the same: B batch, C channels, H height, W width, K classes, D features, Z latent width,
 N noise sources, E label-embedding width.

@@ -6,19 +6,22 @@ import copy
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from dfkd.baselines import BASELINES, StoredImages
 from dfkd.data.image_set import ImageSet
+from dfkd.data.real_data import RealData
 from dfkd.distillation import Distillation
 from dfkd.domain import Domain
 from dfkd.label_embeddings import embed_labels
 from dfkd.probe_set import ProbeSet, score_on_probe
 from dfkd.settings.experiment import ExperimentSettings
-from dfkd.settings.synthesis import CategoryAwareSettings, SynthesisSettings
+from dfkd.settings.synthesis import OnlineSettings, RoundsSettings, StoredImagesSettings, SynthesisSettings
 from dfkd.synthesis import build_synthesizer
-from dfkd.synthesis.protocol import Gather
+from dfkd.synthesis.protocol import Gather, Synthesizer
 from dfkd.tasks import TaskInput, evaluate
 from dfkd.tasks.protocol import predict_logits
 from dfkd.teacher_student import TeacherStudent
@@ -33,11 +36,23 @@ class Materials:
         teacher: network and what is known of its data.
         probe: the teacher's synthetic exam; None skips it.
         validation: real images for reports during training; None where there are none.
+        images: what a baseline on real images learns from, uint8 [N, C, H, W]; None for every other method.
     """
 
     teacher: Teacher
     probe: ProbeSet | None = None
     validation: ImageSet | None = None
+    images: Tensor | None = None
+
+
+def load_images(settings: ExperimentSettings, data: RealData) -> Tensor | None:
+    """Return the real images that the experiment's method learns from, uint8 [N, C, H, W]; None for a data-free one.
+
+    Raises:
+        ValueError: if they are not there.
+    """
+    load = BASELINES.get(settings.synthesis.method)
+    return None if load is None else load(settings.synthesis, data)
 
 
 def choose_device(settings: ExperimentSettings) -> torch.device:
@@ -82,6 +97,7 @@ def build_distillation(
     teacher: Teacher,
     *,
     device: torch.device,
+    images: Tensor | None = None,
     rank: int = 0,
     world_size: int = 1,
     wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
@@ -93,6 +109,7 @@ def build_distillation(
         settings: batch sizes are global; each worker takes its share.
         teacher: its network is copied, so that the caller's stays untouched.
         device: where this worker trains.
+        images: of ``load_images``.
         rank: of this worker.
         world_size: number of workers.
         wrap: makes the student data-parallel.
@@ -101,29 +118,50 @@ def build_distillation(
     Raises:
         ValueError: if the settings do not fit the teacher or cannot be shared among the workers.
     """
-    if isinstance(settings.synthesis, CategoryAwareSettings):
-        require_batch_norm(teacher, settings.synthesis.weights.batch_norm)
+    require_batch_norm(teacher, settings.synthesis.batch_norm_weight)
     layout = torch.channels_last  # up to 2.5 times faster convolutions on a CPU, and what tensor cores want
     network = copy.deepcopy(teacher.model).to(device, memory_format=layout)  # type: ignore[call-overload]
     student = build_student(settings, teacher).to(device, memory_format=layout)  # type: ignore[call-overload]
     pair = TeacherStudent(network, student)
     random = torch.Generator(device=device).manual_seed(settings.seed * 1009 + rank)
     domain = build_domain(settings, teacher)
-    synthesizer = build_synthesizer(share_synthesis(settings.synthesis, world_size), pair, domain, random)
+    synthesizer = build_method(share_synthesis(settings.synthesis, world_size), pair, domain, random, images=images)
     batch_size = share_of(settings.distillation.batch_size, world_size, "distillation.batch_size")
     distillation = dataclasses.replace(settings.distillation, batch_size=batch_size)
     return Distillation(pair, synthesizer, domain, distillation, random, wrap=wrap, gather=gather)
 
 
+def build_method(
+    settings: SynthesisSettings,
+    pair: TeacherStudent,
+    domain: Domain,
+    generator: torch.Generator,
+    *,
+    images: Tensor | None = None,
+) -> Synthesizer:
+    """Return a method of ``SYNTHESIZERS``, or a baseline of ``BASELINES`` on its real images.
+
+    Raises:
+        ValueError: if a baseline has no images: those of a search are loaded once, for the method of its fixed part.
+    """
+    if not isinstance(settings, StoredImagesSettings):
+        return build_synthesizer(settings, pair, domain, generator)
+    if images is None:
+        raise ValueError(
+            f"synthesis.method: '{settings.method}' learns from real images, and none were loaded. "
+            "Set it in the fixed part: it cannot be one of several methods that a search tries."
+        )
+    return StoredImages(settings, pair, domain, generator, images)
+
+
 def share_synthesis(settings: SynthesisSettings, world_size: int) -> SynthesisSettings:
     """Return the settings of one worker: its share of the synthesis batch and of the bank."""
-    if not isinstance(settings, CategoryAwareSettings):
-        return settings
-    return dataclasses.replace(
-        settings,
-        batch_size=share_of(settings.batch_size, world_size, "synthesis.batch_size"),
-        bank_capacity=-(-settings.bank_capacity // world_size),
-    )
+    shares: dict[str, Any] = {}
+    if isinstance(settings, RoundsSettings | OnlineSettings):
+        shares["batch_size"] = share_of(settings.batch_size, world_size, "synthesis.batch_size")
+    if isinstance(settings, RoundsSettings):
+        shares["bank_capacity"] = -(-settings.bank_capacity // world_size)
+    return dataclasses.replace(settings, **shares)
 
 
 def share_of(batch_size: int, world_size: int, name: str) -> int:

@@ -146,7 +146,7 @@ class _Batches:
         horizontal_flip: bool,
         device: torch.device,
     ) -> None:
-        self.images, self.labels = train.images.to(device), train.labels.to(device)
+        self.images, self.labels = train.images.to(device), train.require_labels().to(device)
         self.batch_size = min(batch_size, len(train))
         self.per_epoch = len(train) // self.batch_size  # what is left over is another part in every epoch
         self.mean = torch.tensor(mean, device=device).view(-1, 1, 1)

@@ -137,15 +137,6 @@ def test_no_half_written_file_stays_under_its_final_name(tmp_path: Path) -> None
     assert names == {"rank-0.pt", "rank-1.pt", "committed.json"}
 
 
-def test_why_a_run_cannot_end_well_is_remembered(tmp_path: Path) -> None:
-    store = CheckpointStore(str(tmp_path / "run"))
-    assert store.failure() is None
-    store.note_failure("epoch 3: the loss is nän")
-    keep(store, 1)
-    assert CheckpointStore(str(tmp_path / "run")).failure() == "epoch 3: the loss is nän"
-    assert newest_epoch(store) == 1
-
-
 def test_a_place_that_cannot_be_written_is_known_at_once(tmp_path: Path) -> None:
     CheckpointStore(str(tmp_path / "new" / "folder")).check_writable()
     assert list((tmp_path / "new" / "folder").iterdir()) == []

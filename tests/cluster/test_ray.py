@@ -6,12 +6,16 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
 from ray import tune
+from ray._raylet import GCS_AUTOSCALER_CLUSTER_CONFIG_KEY, GCS_AUTOSCALER_STATE_NAMESPACE
+from ray.core.generated.autoscaler_pb2 import ClusterConfig
+from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_put
 from ray.util.state import list_actors
 
 from dfkd.assembly import Materials
@@ -20,6 +24,8 @@ from dfkd.cluster.resources import (
     autoscales,
     check_fits,
     concurrent_trials,
+    known_growth,
+    limits,
     num_nodes,
     trial_resources,
     uses_gpu,
@@ -27,9 +33,9 @@ from dfkd.cluster.resources import (
 from dfkd.cluster.trial import TrialPlan, last_state
 from dfkd.cluster.trial_events import TrialEvents
 from dfkd.cluster.tuner import Objective, make_searcher, run_trials
-from dfkd.cluster.worker import PREVIEW_KEY, Report
+from dfkd.cluster.worker import PREVIEW_KEY, RESTARTS, Report
 from dfkd.jobs.ray_cluster import ENVIRONMENT
-from dfkd.search.optuna_space import distributions, finished, make_sampler, open_study, study_storage
+from dfkd.search.optuna_space import make_sampler, open_study, study_storage
 from dfkd.search.space import SearchSpace
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import to_dict
@@ -98,16 +104,69 @@ def space_of(settings: ExperimentSettings, rates: tuple[float, ...]) -> SearchSp
 
 def test_the_cluster_is_known(tiny_settings: Make) -> None:
     assert (num_nodes(), autoscales(), uses_gpu(tiny_settings())) == (1, False, False)
+    assert (limits(), known_growth()) == ({"CPU": 2.0, "GPU": 0.0}, None)
+    assert not uses_gpu(replace(tiny_settings(), device="auto"))
     assert [concurrent_trials(tiny_settings(), workers, wanted=None) for workers in (1, 2, 3)] == [2, 1, 1]
-    assert concurrent_trials(tiny_settings(), 1, wanted=1) == 1
+    assert [concurrent_trials(tiny_settings(), 1, wanted=wanted) for wanted in (1, 5)] == [1, 2]
     assert trial_resources(tiny_settings(), 1) == {"CPU": 1}
     assert "CPU" not in trial_resources(tiny_settings(), 2)  # its workers reserve theirs themselves
 
 
 def test_more_workers_than_the_cluster_has_are_refused_at_once(tiny_settings: Make) -> None:
     check_fits(tiny_settings(), 2)
-    with pytest.raises(ValueError, match="workers: 3 needed, each with a CPU; the cluster has 2 and cannot grow"):
+    with pytest.raises(ValueError, match="workers: 3 needed, each with a CPU; the cluster can give 2 at most"):
         check_fits(tiny_settings(), 3)
+    with pytest.raises(ValueError, match="workers: 1 needed, each with a GPU, which `device: cuda` asks for"):
+        check_fits(replace(tiny_settings(), device="cuda"), 1)
+
+
+@pytest.fixture
+def gpu_nodes_may_come() -> Iterator[None]:
+    """Ray's own store says what an autoscaler reported: the head, and up to 8 nodes with 4 CPUs and a GPU each."""
+    config = ClusterConfig()
+    config.node_group_configs.add(name="head", max_count=1, resources={"CPU": 2})
+    config.node_group_configs.add(name="gpu_spot", max_count=8, resources={"CPU": 4, "GPU": 1})
+    key, namespace = GCS_AUTOSCALER_CLUSTER_CONFIG_KEY.encode(), GCS_AUTOSCALER_STATE_NAMESPACE.encode()
+    _internal_kv_put(key, config.SerializeToString(), namespace=namespace)
+    yield
+    _internal_kv_del(key, namespace=namespace)
+
+
+def test_what_an_autoscaler_may_add_counts(tiny_settings: Make, gpu_nodes_may_come: None) -> None:
+    automatic = replace(tiny_settings(), device="auto")
+    assert limits() == {"CPU": 34.0, "GPU": 8.0}
+    assert uses_gpu(automatic) and not uses_gpu(tiny_settings())
+    assert trial_resources(automatic, 1) == {"CPU": 1, "GPU": 1}
+    assert [concurrent_trials(automatic, 1, wanted=wanted) for wanted in (None, 3, 99)] == [8, 3, 8]
+    assert [concurrent_trials(automatic, workers, wanted=None) for workers in (2, 3)] == [4, 2]
+    check_fits(automatic, 8)
+    with pytest.raises(ValueError, match="workers: 9 needed, each with a GPU; the cluster can give 8 at most"):
+        check_fits(automatic, 9)
+
+
+def tune_trials(
+    plan: TrialPlan, materials: Materials, *, num_trials: int, rates: tuple[float, ...], callbacks: list[tune.Callback]
+) -> int:
+    """Run trials on Ray Tune one by one, their points given; the study is called tiny."""
+    storage = study_storage(Path(plan.storage) / "optuna.db")
+    open_study(storage, name="tiny", direction="maximize")
+    return run_trials(
+        plan,
+        materials,
+        name="tiny",
+        num_trials=num_trials,
+        objective=AGREEMENT,
+        searcher=make_searcher(
+            plan,
+            objective=AGREEMENT,
+            sampler=make_sampler(SamplerSettings(name="random")),
+            storage=storage,
+            study_name="tiny",
+            first=[{"distillation.learning_rate": rate} for rate in rates],
+        ),
+        callbacks=callbacks,
+        concurrency=1,
+    )
 
 
 def test_a_search_goes_on_after_a_trial_that_cannot_end_well(
@@ -115,38 +174,50 @@ def test_a_search_goes_on_after_a_trial_that_cannot_end_well(
 ) -> None:
     rates = (0.2, HOPELESS, 0.1, 0.05)
     plan = TrialPlan(space=space_of(tiny_settings(), rates), storage=str(tmp_path), workers=1, image_every=2)
-    storage = study_storage(tmp_path / "optuna.db")
-    open_study(storage, name="tiny", direction="maximize")
     diary, processes = Diary(), Processes()
-    run_trials(
-        plan,
-        tiny_materials,
-        name="tiny",
-        num_trials=4,
-        objective=AGREEMENT,
-        searcher=make_searcher(
-            distributions(plan.space),
-            objective=AGREEMENT,
-            sampler=make_sampler(SamplerSettings(name="random")),
-            storage=storage,
-            study_name="tiny",
-            first=[{"distillation.learning_rate": rate} for rate in rates],
-        ),
-        callbacks=[TrialEvents(diary), processes],
-        concurrency=1,
-    )
+    ran = tune_trials(plan, tiny_materials, num_trials=6, rates=rates, callbacks=[TrialEvents(diary), processes])
+    assert ran == 4  # the space has no other point
     for rate in rates:
+        assert len(diary.of("started", rate)) == 1
         assert [report["epoch"] for report in diary.of("reported", rate)][:1] == [0]
-    assert re.match(r"epoch 1: distillation/\w+ is (inf|nan)\. ", diary.of("ended", HOPELESS)[0])
+    (why,) = diary.of("ended", HOPELESS)
+    assert re.match(r"epoch 1: distillation/\w+ is (inf|nan)\. ", why)
     for rate in (0.2, 0.1, 0.05):
         assert diary.of("ended", rate) == [None]
         assert [report["finished"] for report in diary.of("reported", rate)] == [False, False, True]
         assert [PREVIEW_KEY in report for report in diary.of("reported", rate)] == [True, False, True]
         state = last_state(plan.trial_uri(plan.resolve({"distillation.learning_rate": rate})), world_size=1)
         assert state["report"]["probe/agreement"] == diary.of("reported", rate)[-1]["probe/agreement"]
-    study = open_study(storage, name="tiny", direction="maximize")
-    assert [trial.params["distillation.learning_rate"] for trial in finished(study)] == [0.2, 0.1, 0.05]
-    assert len(set(processes.of_trial.values())) < len(processes.of_trial)  # a process goes on to the next trial
+    study = open_study(study_storage(tmp_path / "optuna.db"), name="tiny", direction="maximize")
+    assert [trial.state.name for trial in study.trials][:4] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    complete = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+    assert [trial.params["distillation.learning_rate"] for trial in complete] == [0.2, 0.1, 0.05]
+    assert len(set(processes.of_trial.values())) == 1  # a process goes on to the next trial, also after a failed one
+    assert tune_trials(plan, tiny_materials, num_trials=1, rates=(), callbacks=[]) == 0
+
+
+class Murders(tune.Callback):  # type: ignore[misc]
+    """Kills the process of a trial after each of its first epochs."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        self.count += 1
+        os.kill(result["pid"], signal.SIGKILL)
+
+
+def test_a_trial_whose_process_dies_goes_on_and_is_given_up_in_the_end(
+    tiny_settings: Make, tiny_materials: Materials, tmp_path: Path
+) -> None:
+    plan = TrialPlan(space=space_of(tiny_settings(), (0.2,)), storage=str(tmp_path), workers=1, image_every=0)
+    diary, murders = Diary(), Murders()
+    assert tune_trials(plan, tiny_materials, num_trials=1, rates=(), callbacks=[TrialEvents(diary), murders]) == 1
+    assert len(diary.of("started")) == murders.count == 1 + RESTARTS
+    (why,) = diary.of("ended")
+    assert re.match(r"\w*Actor\w*Error: ", why), why
+    study = open_study(study_storage(tmp_path / "optuna.db"), name="tiny", direction="maximize")
+    assert [trial.state.name for trial in study.trials] == ["FAIL"]
 
 
 def test_a_killed_worker_does_not_change_the_numbers(
@@ -170,6 +241,31 @@ def test_a_killed_worker_does_not_change_the_numbers(
     network = last_state(str(tmp_path), world_size=2)["run"]["network"]
     for name, tensor in undisturbed["weights"].items():
         assert tensor.equal(network[f"student.{name}"]), name
+
+
+@pytest.mark.slow
+def test_a_trial_of_two_workers_goes_on_when_one_dies(
+    tiny_settings: Make, tiny_materials: Materials, tmp_path: Path, dashboard: str
+) -> None:
+    settings = tiny_settings(workers=2, distillation={"epochs": 12})
+    plan = TrialPlan(space=space_of(settings, (0.2,)), storage=str(tmp_path), workers=2, image_every=0)
+    diary = Diary()
+
+    class Kill(tune.Callback):  # type: ignore[misc]
+        killed = 0
+
+        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+            alive = train_workers(dashboard, "ALIVE")
+            if result["epoch"] == 1 and alive and not self.killed:
+                self.killed = int(alive[0].pid)
+                os.kill(self.killed, signal.SIGKILL)
+
+    tune_trials(plan, tiny_materials, num_trials=1, rates=(), callbacks=[TrialEvents(diary), Kill()])
+    assert len(diary.of("started")) == 2
+    assert diary.of("ended") == [None]
+    epochs = [report["epoch"] for report in diary.of("reported")]
+    assert sorted(set(epochs)) == list(range(13))
+    assert diary.of("reported")[-1]["finished"]
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import nn
 from dfkd.assembly import Materials
 from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.local_session import LocalSession
-from dfkd.cluster.worker import PREVIEW_KEY, Report, run_worker
+from dfkd.cluster.worker import PREVIEW_KEY, WARNING_KEY, Report, run_worker
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.synthesis import (
     CategoryEmbeddingNoise,
@@ -21,6 +22,7 @@ from dfkd.settings.synthesis import (
     GaussianNoise,
     LabelNoiseLayer,
     RandomNoiseSettings,
+    RealImagesSettings,
 )
 
 Make = Callable[..., ExperimentSettings]
@@ -156,6 +158,22 @@ def test_a_complete_run_that_starts_again_repeats_its_last_report(
     )
 
 
+@pytest.mark.parametrize(("damaged", "next_epoch"), [((3,), 1), ((2, 3), 0)], ids=["one left", "none left"])
+def test_a_damaged_checkpoint_is_told_with_the_next_report(
+    tiny_settings: Make, tiny_materials: Materials, tmp_path: Path, damaged: tuple[int, ...], next_epoch: int
+) -> None:
+    expected, _ = run(tiny_settings(), tiny_materials, tmp_path)
+    for epoch in damaged:
+        (tmp_path / f"epoch-00000{epoch}" / "rank-0.pt").write_bytes(b"nonsense")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a worker's own output is read by nobody
+        again, _ = run(tiny_settings(), tiny_materials, tmp_path)
+    said = [report.pop(WARNING_KEY, "") for report in again]
+    assert all(f"epoch-00000{epoch}: the checkpoint is damaged" in said[0] for epoch in damaged)
+    assert not any(said[1:])
+    assert without_times(again) == without_times(expected)[next_epoch:]
+
+
 def test_checkpoints_come_as_often_as_asked_and_after_the_last_epoch(
     tiny_settings: Make, tiny_materials: Materials, tmp_path: Path
 ) -> None:
@@ -197,3 +215,11 @@ def test_noise_needs_no_generator(tiny_settings: Make, tiny_materials: Materials
     reports, _ = run(floor, tiny_materials)
     assert [report["epoch"] for report in reports] == [0, 1]
     assert not [name for name in reports[0] if name.startswith("synthesis/")]
+
+
+def test_a_baseline_learns_from_the_images_among_the_materials(tiny_settings: Make, tiny_materials: Materials) -> None:
+    ceiling = replace(tiny_settings(), synthesis=RealImagesSettings())
+    random = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2, 9, 1, 8, 8), generator=random, dtype=torch.uint8)
+    losses = [run(ceiling, replace(tiny_materials, images=given))[0][-1]["distillation/kd"] for given in images]
+    assert losses[0] != losses[1]

@@ -3,9 +3,17 @@ from typing import Any
 import pytest
 
 from dfkd.config import SettingsError, apply_schedule, experiment_settings, load_settings, merge, to_dict
-from dfkd.settings.distillation import SCHEDULES
 from dfkd.settings.experiment import ExperimentSettings
-from dfkd.settings.synthesis import CategoryAwareSettings, GaussianNoise, RandomNoiseSettings
+from dfkd.settings.identity import flatten
+from dfkd.settings.schedules import SCHEDULES
+from dfkd.settings.synthesis import (
+    CategoryAwareSettings,
+    DaflSettings,
+    DeepInversionSettings,
+    DfqSettings,
+    GaussianNoise,
+    RandomNoiseSettings,
+)
 
 DIGITS: dict[str, Any] = {
     "dataset": {"name": "digits", "crop_padding": 1, "horizontal_flip": False},
@@ -33,7 +41,7 @@ def experiment(changes: dict[str, Any]) -> ExperimentSettings:
         ({"student": None}, "student: expected a mapping"),
         (
             {"synthesis": {"method": "ca"}},
-            "synthesis.method: 'ca' is unknown. Did you mean 'cae'? Valid: cae, random_noise.",
+            "synthesis.method: 'ca' is unknown. Did you mean 'cae'? Valid: cae, ",
         ),
         (
             {"synthesis": {"noise": {"name": "gausian"}}},
@@ -59,6 +67,10 @@ def experiment(changes: dict[str, Any]) -> ExperimentSettings:
         (
             {"synthesis": {"contrast": {"kind": "bnk"}}},
             "synthesis.contrast.kind: 'bnk' is unknown. Did you mean 'bank'?",
+        ),
+        (
+            {"synthesis": {"contrast": {"kind": "fresh"}, "noise": {"name": "gaussian"}}},
+            "synthesis.contrast.kind: 'fresh' pairs new images by the class that they are made for",
         ),
         ({"synthesis": {"class_prior": [0.5, 0.2]}}, "synthesis.class_prior: shares must sum to 1, got 0.7."),
         ({"synthesis": {"class_prior": "techer"}}, "Did you mean 'teacher'?"),
@@ -88,17 +100,36 @@ def test_an_unknown_schedule_does_not_hide_the_other_problems() -> None:
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_schedule_stands_under_the_experiments_own_values(name: str) -> None:
     settings = experiment({"schedule": name, "distillation": {"epochs": 7}})
-    schedule = SCHEDULES[name]
-    assert settings.distillation.epochs == 7
-    assert settings.distillation.batch_size == schedule["distillation"]["batch_size"]
-    assert isinstance(settings.synthesis, CategoryAwareSettings)
-    assert settings.synthesis.warm_up_rounds == schedule["synthesis"]["warm_up_rounds"]
+    expected = flatten(SCHEDULES[name]) | {"distillation.epochs": 7}
+    expected.setdefault("synthesis.method", "cae")
+    assert flatten(to_dict(settings)).items() >= expected.items()
 
 
 def test_a_method_takes_from_a_schedule_only_what_it_has() -> None:
     settings = experiment({"schedule": "cpu_small", "synthesis": {"method": "random_noise"}})
     assert settings.synthesis == RandomNoiseSettings()
     assert settings.distillation.epochs == SCHEDULES["cpu_small"]["distillation"]["epochs"]
+
+
+def test_a_method_without_a_bank_takes_only_the_students_part_of_a_general_schedule() -> None:
+    settings = experiment({"schedule": "cpu_small", "synthesis": {"method": "dafl"}})
+    assert settings.synthesis == DaflSettings()
+    assert settings.distillation.epochs == SCHEDULES["cpu_small"]["distillation"]["epochs"]
+
+
+def test_a_method_takes_only_the_students_part_of_another_methods_preset() -> None:
+    settings = experiment({"schedule": "dafl_cifar10", "synthesis": {"method": "dfq"}})
+    assert settings.synthesis == DfqSettings()
+    assert settings.distillation.epochs == 2000
+
+
+def test_what_a_methods_part_lacks_is_left_out_and_what_it_has_is_taken() -> None:
+    settings = experiment({"schedule": "cpu_small", "synthesis": {"method": "deep_inversion"}})
+    assert isinstance(settings.synthesis, DeepInversionSettings)
+    assert settings.synthesis.weights.batch_norm == SCHEDULES["cpu_small"]["synthesis"]["weights"]["batch_norm"]
+    assert settings.synthesis.batch_size == SCHEDULES["cpu_small"]["synthesis"]["batch_size"]
+    with pytest.raises(SettingsError, match="synthesis.weights.adversarial: unknown setting"):  # a user's own is not
+        experiment({"synthesis": {"method": "deep_inversion", "weights": {"adversarial": 1.0}}})
 
 
 def test_apply_schedule_leaves_schedule_and_argument_alone() -> None:

@@ -97,6 +97,50 @@ def test_surroundings_are_checked_before_anything_heavy_is_loaded(run: Run, tmp_
     assert done.status == 2 and "MLflow does not answer" in done.errors
 
 
+EVALUATE = ("evaluate.py", "models:/digits-student@champion", SMOKE)
+
+
+def test_an_evaluation_is_refused_before_anything_heavy_is_loaded(run: Run, tmp_path: Path) -> None:
+    home = ["--home", str(tmp_path / "home")]
+    mistakes = {
+        "MLflow does not answer at http://127.0.0.1:1": [*EVALUATE, *home, "--tracking-uri", "http://127.0.0.1:1"],
+        "home: expected a folder that can be written": [*EVALUATE, "--home", "/dev/null/home"],
+        "model: .*missing.safetensors does not exist": ["evaluate.py", f"{tmp_path}/missing.safetensors", SMOKE, *home],
+        "--teacher: .*missing.safetensors does not": [*EVALUATE, *home, "--teacher", f"{tmp_path}/missing.safetensors"],
+    }
+    for message, command in mistakes.items():
+        done = run(*command)
+        assert done.status == 2
+        assert re.match("error: .*" + message, done.errors), done.errors
+        assert done.processor_seconds < 2
+
+
+def test_a_result_file_that_cannot_be_written_is_told_before_the_work(run: Run, tmp_path: Path) -> None:
+    home = ["--home", str(tmp_path / "home")]
+    done = run(*EVALUATE, *home, "--json", "/dev/null/scores.json")
+    assert done.status == 2
+    assert done.errors.startswith("error: --json: expected a file that can be written")
+    assert not (tmp_path / "home" / "mlflow.db").exists()  # MLflow was not even asked
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("promote.py", "digits-student", "--version", "3"), "tracking uri: MLflow does not answer"),
+        (("deliver.py", "/nowhere"), "deliver: expected the folder of a journal"),
+        (("make_label_embeddings.py", "--model", "/nowhere", "--output", "OUTPUT"), "--model: expected a folder"),
+    ],
+    ids=["promote", "deliver", "make_label_embeddings"],
+)
+def test_every_command_tells_errors_in_the_same_way(
+    run: Run, tmp_path: Path, command: tuple[str, ...], message: str
+) -> None:
+    command = tuple(argument.replace("OUTPUT", str(tmp_path / "out")) for argument in command)
+    done = run(*command, HOME=str(tmp_path), MLFLOW_TRACKING_URI="http://127.0.0.1:1")
+    assert done.status == 2
+    assert done.errors.startswith(f"error: {message}"), done.errors
+
+
 @pytest.mark.parametrize("command", [("search.py",), ("distill.py", "--workers", "2")])
 def test_a_ray_address_at_which_nobody_answers_is_told_at_once(run: Run, tmp_path: Path, command: tuple[str]) -> None:
     script, *options = command
@@ -114,6 +158,6 @@ def test_more_workers_than_the_cluster_has_are_refused_before_the_teacher_is_tra
     bank = ["--set", f"synthesis.bank_capacity={workers * 40}"]
     done = run("search.py", SMOKE, "--home", str(tmp_path), "--set", f"workers={workers}", *batch, *bank)
     assert done.status == 2
-    assert f"error: workers: {workers} needed, each with a CPU; the cluster has {os.cpu_count()}" in done.errors
+    assert f"error: workers: {workers} needed, each with a CPU; the cluster can give {os.cpu_count()}" in done.errors
     assert not done.said("teacher:")
     assert not (tmp_path / "searches").exists()

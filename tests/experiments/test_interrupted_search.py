@@ -91,7 +91,8 @@ def test_a_search_goes_on_where_it_was_stopped(
     assert len(open_runs) == (2 if number == signal.SIGKILL else 0)  # the search and its third trial
     done = run("search.py", space, "--home", str(home), "--resume")
     assert done.status == 0, done.errors
-    assert [line[:17] for line in done.said(" starts: ")] == ["trial 3/4 starts:", "trial 4/4 starts:"]
+    begun = [line.split(": ")[0] for line in done.lines if re.match(r"trial \d/4 (starts|goes on): ", line)]
+    assert begun == ["trial 3/4 goes on", "trial 4/4 starts"]
     after = {each.info.run_id: each for each in runs(home)}
     assert {each.info.status for each in after.values()} == {"FINISHED"}
     assert len(after) - len(before) == 1  # the fourth trial: the third went on in its own run

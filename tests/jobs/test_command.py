@@ -10,7 +10,9 @@ import pytest
 from dfkd.jobs.command import run_command
 
 
-@pytest.mark.parametrize("error", [ValueError("lower it"), OSError("lower it"), ConnectionError("lower it")])
+@pytest.mark.parametrize(
+    "error", [ValueError("lower it"), OSError("lower it"), ConnectionError("lower it"), FloatingPointError("lower it")]
+)
 def test_what_a_user_can_mend_is_one_message(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended, run_command():
         raise error
@@ -21,6 +23,39 @@ def test_what_a_user_can_mend_is_one_message(error: Exception, capsys: pytest.Ca
 def test_a_defect_keeps_its_trace() -> None:
     with pytest.raises(RuntimeError, match="ours"), run_command():
         raise RuntimeError("ours")
+
+
+def test_mlflow_that_goes_away_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dfkd.tracking.connection import import_mlflow
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(SystemExit) as ended, run_command():
+        import_mlflow().MlflowClient("http://127.0.0.1:1").search_experiments()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: MLflow: ") and "127.0.0.1" in said and said.count("\n") == 1
+
+
+def test_a_request_of_ours_that_mlflow_cannot_take_keeps_its_trace() -> None:
+    from mlflow.exceptions import MlflowException
+
+    with pytest.raises(MlflowException), run_command():
+        raise MlflowException.invalid_parameter_value("Invalid metric name")
+
+
+def test_ray_that_goes_away_is_told_in_words_and_an_error_within_a_task_keeps_its_trace(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import ray.exceptions
+
+    with pytest.raises(SystemExit) as ended, run_command():
+        raise ray.exceptions.LocalRayletDiedError
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("error: Ray: ")
+    with pytest.raises(ray.exceptions.WorkerCrashedError), run_command():
+        raise ray.exceptions.WorkerCrashedError
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import dataclasses
+import io
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dfkd.jobs.distill import open_run_folder
-from dfkd.settings.experiment import ExperimentSettings
+from dfkd.jobs.console import Console
+from dfkd.jobs.distill import DistillOptions, open_run_folder, run_distillation
+from dfkd.settings.experiment import ExperimentSettings, TeacherSettings, TeacherTrainingSettings
+from dfkd.tracking.connection import import_mlflow
+from dfkd.tracking.home import default_tracking_uri
 
 
 def test_a_name_belongs_to_its_settings(tiny_settings: Callable[..., ExperimentSettings], tmp_path: Path) -> None:
@@ -15,3 +22,35 @@ def test_a_name_belongs_to_its_settings(tiny_settings: Callable[..., ExperimentS
     assert open_run_folder(tmp_path / "mine", tiny_settings()) == folder == tmp_path / "mine"
     with pytest.raises(ValueError, match="--name: 'mine' was begun with other settings .*Take another name"):
         open_run_folder(tmp_path / "mine", tiny_settings(seed=1))
+
+
+def test_a_named_run_that_goes_on_keeps_its_curve(
+    tiny_settings: Callable[..., ExperimentSettings],
+    interrupts: Callable[[str], io.StringIO],
+    home: Path,
+    tmp_path: Path,
+) -> None:
+    settings = tiny_settings(distillation={"epochs": 3})  # and one of warm-up
+    teacher = TeacherSettings(architecture="digits_student", training=TeacherTrainingSettings(epochs=1))
+    settings = dataclasses.replace(settings, teacher=teacher)
+    file, uri = tmp_path / "result.json", default_tracking_uri(home)
+    options = DistillOptions(home=str(home), tracking_uri=uri, name="interrupted", json_file=str(file))
+    with pytest.raises(KeyboardInterrupt):
+        run_distillation(settings, options, Console(interrupts("] epoch 3:")))
+    assert not file.exists()
+    printed = io.StringIO()
+    scores = run_distillation(settings, options, Console(printed))
+    assert "] epoch 2:" not in printed.getvalue()
+
+    result: dict[str, Any] = json.loads(file.read_text())
+    assert [point["epoch"] for point in result["curve"]] == [0, 1, 2, 3]
+    assert all("probe/agreement" in point for point in result["curve"])
+    seconds = [point["seconds"] for point in result["curve"]]
+    assert seconds == sorted(seconds) and result["distillation_seconds"] >= seconds[-1]
+    client = import_mlflow().MlflowClient(uri)
+    experiment = client.get_experiment_by_name("distillations")
+    (run,) = client.search_runs([experiment.experiment_id], "attributes.run_name = 'interrupted'")
+    (point,) = client.get_metric_history(run.info.run_id, "test/accuracy/top1")
+    assert (point.step, point.value) == (4, scores["accuracy/top1"])
+    history = client.get_metric_history(run.info.run_id, "probe/agreement")
+    assert [point.step for point in history] == [0, 1, 2, 3]

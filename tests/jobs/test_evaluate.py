@@ -15,14 +15,13 @@ from dfkd.data import load_dataset
 from dfkd.data.image_set import ImageSet
 from dfkd.jobs.console import Console
 from dfkd.jobs.evaluate import (
-    EvaluateOptions,
     default_tasks,
     described,
-    needs_registry,
     run_evaluation,
     score_alone,
     score_beside,
 )
+from dfkd.jobs.evaluate_options import EvaluateOptions, needs_registry
 from dfkd.jobs.teacher import description_of, training_key
 from dfkd.models import build_model
 from dfkd.settings.experiment import DatasetSettings, ExperimentSettings, StudentSettings, TeacherSettings
@@ -107,11 +106,21 @@ def test_a_file_that_describes_itself_needs_nothing_of_the_configs_teacher(tmp_p
     save_teacher(tmp_path / "own.safetensors", network(0))
     torch.save(network(0).model.state_dict(), tmp_path / "bare.pt")
     of_config = settings(mean=(0.1,), std=(0.2,), shifted=True)
-    assert described(str(tmp_path / "own.safetensors"), of_config) == TeacherSettings(
+    assert described(str(tmp_path / "own.safetensors"), of_config, "unused") == TeacherSettings(
         weights=str(tmp_path / "own.safetensors")
     )
-    bare = described(str(tmp_path / "bare.pt"), of_config)
+    bare = described(str(tmp_path / "bare.pt"), of_config, "unused")
     assert (bare.architecture, bare.mean, bare.std, bare.shifted) == ("digits_student", (0.1,), (0.2,), False)
+
+
+def test_images_without_labels_can_be_agreed_on_and_nothing_else() -> None:
+    unlabelled = ImageSet(images(10).images, None)
+    scores = score_beside(network(0), network(1), unlabelled, ("accuracy", "agreement"), CPU)
+    assert set(scores) == {"agreement/top1", "agreement/kl"}
+    with pytest.raises(ValueError, match="--task: accuracy needs labels, and these images have none"):
+        score_beside(network(0), network(1), unlabelled, ("accuracy",), CPU)
+    with pytest.raises(ValueError, match="labels: these images have none"):
+        score_alone(network(0), unlabelled, ("accuracy",), CPU)
 
 
 def test_mlflow_is_left_alone_where_only_files_are_named() -> None:
@@ -137,7 +146,7 @@ def test_a_registered_student_is_held_against_the_teacher_of_its_config(tmp_path
     other = network(2)
     save_teacher(tmp_path / "other.safetensors", other)
     scored, printed = run(settings(), **common, split="validation", teacher=str(tmp_path / "other.safetensors"))
-    assert f"distilled from another teacher (weights {teacher.hash[:16]})" in printed
+    assert f"distilled from another teacher ({teacher.hash[:16]})" in printed
     validation = load_dataset(settings().dataset).validation
     assert validation is not None
     assert scored == score_beside(student, other, validation, ("accuracy", "agreement"), CPU)
@@ -158,12 +167,12 @@ def register(uri: str, home: Path, *, teacher: Teacher, student: Teacher) -> Non
     description = description_of(teacher)
     register_teacher(
         uri, "digits-teacher", model=teacher.model, description=description, card="", run_id=run_id,
-        training_key=training_key(settings()),
+        training_key=training_key(settings(), load_dataset(settings().dataset)),
     )  # fmt: skip
     card = StudentCard(
         method="m", teacher_name="t", teacher_hash=teacher.hash, teacher_shifted=False, teacher_parameters=1,
         student_parameters=1, settings={}, scores={}, selection_data="", objective="agreement", objective_value=0.5,
-        direction="maximize", probe_hash="P", seed=0, commit="c", versions={},
+        direction="maximize", exam_hash="P", seed=0, commit="c", versions={},
     )  # fmt: skip
     register_student(uri, "digits-student", model=student.model, description=description, card=card, run_id=run_id)
 

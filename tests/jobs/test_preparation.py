@@ -8,7 +8,7 @@ import torch
 
 from dfkd.data.image_set import ImageSet
 from dfkd.data.real_data import RealData
-from dfkd.jobs.preparation import REPORT_KEYS, check_objective, resolve_storage, runs_workers_check
+from dfkd.jobs.preparation import REPORT_KEYS, check_objective, resolve_storage
 from dfkd.search.load import load_space
 from dfkd.search.space import SearchSpace
 from dfkd.settings.search import OBJECTIVES, ObjectiveSettings
@@ -52,13 +52,6 @@ def test_an_objective_on_real_images_needs_a_validation_split(metric: str) -> No
 def test_an_objective_needs_its_task() -> None:
     with pytest.raises(ValueError, match="'val_balanced_accuracy' needs the task 'binary' in experiment.tasks"):
         check_objective(selected_on("val_balanced_accuracy"), data(validation=True))
-
-
-def test_the_check_with_two_workers_is_no_use_to_a_search_with_several() -> None:
-    assert runs_workers_check(load_space(SMOKE, []))
-    assert not runs_workers_check(load_space(SMOKE, ["workers=2"]))
-    space = load_space(SMOKE, [])
-    assert not runs_workers_check(replace(space, settings=replace(space.settings, workers_check=False)))
 
 
 def test_storage_is_absolute_and_known_to_be_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,9 +29,16 @@ def test_there_must_be_something_to_go_on_with(tmp_path: Path) -> None:
 def test_a_finished_search_goes_on_only_for_more_trials(tmp_path: Path) -> None:
     """Else its student would be registered a second time."""
     folder = new_search_folder(tmp_path, load_space(SMOKE, []))
-    folder.note(state="finished", trials=2, student="models:/smoke/1")
+    folder.note(finished_trials=2, student="models:/smoke/1")
     with pytest.raises(ValueError, match="has run its 2 trials, and its student is models:/smoke/1.*--trials"):
         find_search_folder(tmp_path, load_space(SMOKE, []))
     assert find_search_folder(tmp_path, load_space(SMOKE, [], trials=3)) == folder
-    folder.note(state="running")
-    assert find_search_folder(tmp_path, load_space(SMOKE, [])) == folder
+
+
+def test_what_a_search_is_pinned_to_cannot_change(tmp_path: Path) -> None:
+    folder = new_search_folder(tmp_path, load_space(SMOKE, []))
+    folder.pin(teacher_hash="abc", probe_hash="def")
+    folder.pin(teacher_hash="abc")
+    with pytest.raises(ValueError, match="was run with teacher hash 'abc', and now it is 'xyz'.*leave --resume out"):
+        folder.pin(teacher_hash="xyz")
+    assert folder.facts()["teacher_hash"] == "abc"

@@ -2,122 +2,126 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dfkd.cluster.worker import PREVIEW_KEY, WARNING_KEY
 from dfkd.jobs.console import Console
-from dfkd.jobs.search_listener import PREVIEW_KEY, SearchListener, run_name
+from dfkd.jobs.search_listener import SearchListener
 from dfkd.jobs.trial_records import TrialRecords
 from dfkd.search.load import load_space
-from dfkd.search.space import SearchSpace
+from dfkd.tracking.connection import import_mlflow
+from dfkd.tracking.mlflow_tracker import MlflowTracking
 
 SMOKE = Path(__file__).parents[2] / "search_spaces" / "smoke.yaml"
-PNG = b"\x89PNG\r\n\x1a\nrest"
 RATE, KIND = "distillation.learning_rate", "synthesis.contrast.kind"
-
-
-class Recording:
-    """A tracking that writes down what its runs are told."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, str, Any]] = []
-
-    def open_child(self, run_key: str, run_name: str, tags: Mapping[str, str]) -> RecordingRun:
-        self.told.append((run_key, "open", (run_name, dict(tags))))
-        return RecordingRun(run_key, self.told)
-
-    def of(self, what: str) -> list[Any]:
-        return [content for _, kind, content in self.told if kind == what]
-
-
-class RecordingRun:
-    def __init__(self, key: str, told: list[tuple[str, str, Any]]) -> None:
-        self._key, self._told = key, told
-
-    def log_params(self, params: Mapping[str, object]) -> None:
-        self._told.append((self._key, "params", dict(params)))
-
-    def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
-        self._told.append((self._key, "metrics", (step, dict(metrics))))
-
-    def log_image(self, key: str, png: bytes, *, step: int) -> None:
-        self._told.append((self._key, "image", (key, png, step)))
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        self._told.append((self._key, "tags", dict(tags)))
-
-    def close(self, status: str) -> None:
-        self._told.append((self._key, "close", status))
+FIRST, SECOND = {RATE: 0.2, KIND: "none"}, {RATE: 0.3, KIND: "none"}
 
 
 class Stage:
-    """A listener with all that it tells things to."""
+    """A listener with all that it tells things to: a search of the smoke space, three epochs a trial."""
 
-    def __init__(self, folder: Path, *, space: SearchSpace | None = None) -> None:
-        self.space = space or load_space(str(SMOKE), [])
-        self.records, self.tracking, self.stream = TrialRecords(folder), Recording(), io.StringIO()
+    def __init__(self, home: Path, search_id: str, phase: str = "workers=1") -> None:
+        self.uri, self.search_id = f"sqlite:///{home}/mlflow.db", search_id
+        self.space = load_space(str(SMOKE), [phase])
+        self.records, self.stream = TrialRecords(home / search_id), io.StringIO()
+        self.tracking = MlflowTracking(self.uri, home, search_id)
+        self.tracking.open_parent("smoke", search_id, {"dfkd.kind": "search"})
         self.listener = SearchListener(
             resolve=self.space.resolve,
             defaults=self.space.defaults(),
             objective="probe/agreement",
             better=lambda first, second: first > second,
             records=self.records,
-            tracking=self.tracking,  # type: ignore[arg-type]
+            tracking=self.tracking,
             console=Console(self.stream),
             planned=3,
+            searched=load_space(str(SMOKE), []).resolve,
         )
 
     @property
     def lines(self) -> list[str]:
         return [line.split("] ", 1)[1] for line in self.stream.getvalue().splitlines()]
 
+    @property
+    def client(self) -> Any:
+        return import_mlflow().MlflowClient(self.uri)
+
+    def runs(self) -> list[Any]:
+        """Return the trials' runs, oldest first, as MLflow has them."""
+        assert self.tracking.flush()
+        (experiment,) = (each for each in self.client.search_experiments() if each.name == "smoke")
+        which = f"tags.\"dfkd.search_id\" = '{self.search_id}' and tags.\"dfkd.kind\" = 'trial'"
+        return list(self.client.search_runs([experiment.experiment_id], which, order_by=["start_time ASC"]))
+
+    def points(self, run: Any, name: str = "probe/agreement") -> list[tuple[int, float]]:
+        return sorted((point.step, point.value) for point in self.client.get_metric_history(run.info.run_id, name))
+
+    def report(self, params: dict[str, Any], epoch: int, agreement: float, **more: Any) -> None:
+        report = {"epoch": epoch, "probe/agreement": agreement, "finished": epoch == 2, "note": "text"}
+        self.listener.reported(params, report | more)
+
     def run(self, params: dict[str, Any], agreements: list[float], *, error: str | None = None) -> None:
         self.listener.started(params)
         for epoch, agreement in enumerate(agreements):
-            report = {"epoch": epoch, "probe/agreement": agreement, "finished": epoch == 2, "note": "text"}
-            self.listener.reported(params, report)
+            self.report(params, epoch, agreement)
         self.listener.ended(params, error=error)
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Stage:
-    return Stage(tmp_path)
+def make_stage(home: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Stage]]:
+    """Make the stage of a driver, its search named after the test; a second goes on with the search of the first."""
+    stages: list[Stage] = []
+
+    def make(phase: str = "workers=1") -> Stage:
+        for stage in stages:
+            stage.tracking.close()
+        stages.append(Stage(home, re.sub(r"\W+", "-", request.node.name), phase))
+        return stages[-1]
+
+    yield make
+    stages[-1].tracking.close()
+
+
+@pytest.fixture
+def stage(make_stage: Callable[..., Stage]) -> Stage:
+    return make_stage()
 
 
 def test_a_trial_is_one_run_from_start_to_end(stage: Stage) -> None:
-    params = {RATE: 0.2, KIND: "none"}
-    stage.run(params, [0.1, 0.2, 0.3])
-    (key,) = {run_key for run_key, _, _ in stage.tracking.told}
-    assert stage.tracking.of("open")[0][0] == "cae learning_rate=0.2 kind=none"
-    assert stage.tracking.of("params")[0][RATE] == 0.2
-    assert stage.tracking.of("metrics") == [
-        (epoch, {"probe/agreement": value}) for epoch, value in ((0, 0.1), (1, 0.2), (2, 0.3))
-    ]
-    assert stage.tracking.of("close") == ["FINISHED"]
-    record = stage.records.get(key)
-    assert record is not None
-    assert (record.status, record.params, record.number) == ("complete", params, 0)
+    stage.run(FIRST, [0.1, 0.2, 0.3])
+    (run,) = stage.runs()
+    assert run.info.run_name == "cae learning_rate=0.2 kind=none"
+    assert run.data.params[RATE] == "0.2"
+    assert stage.points(run) == [(0, 0.1), (1, 0.2), (2, 0.3)]
+    assert set(run.data.metrics) == {"probe/agreement"}
+    assert (run.info.status, run.data.tags["dfkd.status"]) == ("FINISHED", "complete")
+    (record,) = stage.records.all()
+    assert (record.status, record.params, record.number) == ("complete", FIRST, 0)
     assert record.metrics == {"probe/agreement": 0.3, "epoch": 2, "finished": True}
     assert stage.lines[0] == "trial 1/3 starts: cae learning_rate=0.2 kind=none"
     assert stage.lines[-1].startswith("trial 1/3 complete: agreement 0.3000 | about ")
 
 
 def test_a_trial_that_ended_before_its_last_epoch_was_stopped_early(stage: Stage) -> None:
-    stage.run({RATE: 0.2, KIND: "none"}, [0.1, 0.2])
+    stage.run(FIRST, [0.1, 0.2])
     assert [record.status for record in stage.records.all()] == ["stopped"]
-    assert stage.tracking.of("close") == ["FINISHED"]
+    (run,) = stage.runs()
+    assert (run.info.status, run.data.tags["dfkd.status"]) == ("FINISHED", "stopped")
 
 
 def test_a_failed_trial_keeps_its_error(stage: Stage) -> None:
-    stage.run({RATE: 0.2, KIND: "none"}, [0.1], error="epoch 1: distillation/kd is nan.")
+    error = "epoch 1: distillation/kd is nan."
+    stage.run(FIRST, [0.1], error=error)
     (record,) = stage.records.all()
-    assert (record.status, record.error) == ("failed", "epoch 1: distillation/kd is nan.")
-    assert stage.tracking.of("close") == ["FAILED"]
-    assert stage.tracking.of("tags") == [{"dfkd.status": "failed", "dfkd.error": "epoch 1: distillation/kd is nan."}]
-    assert "trial 1/3 failed: epoch 1: distillation/kd is nan." in stage.lines[-1]
+    assert (record.status, record.error) == ("failed", error)
+    (run,) = stage.runs()
+    assert (run.info.status, run.data.tags["dfkd.status"], run.data.tags["dfkd.error"]) == ("FAILED", "failed", error)
+    assert stage.lines[-1] == f"trial 1/3 failed: {error}"  # how long others take is not known from it
 
 
 def test_the_default_settings_are_known_by_their_values(stage: Stage) -> None:
@@ -126,37 +130,120 @@ def test_the_default_settings_are_known_by_their_values(stage: Stage) -> None:
     assert stage.lines[0] == "trial 1/3 starts: cae default settings"
 
 
-def test_a_trial_that_starts_again_goes_on_under_its_number_and_key(stage: Stage, tmp_path: Path) -> None:
-    stage.run({RATE: 0.1, KIND: "none"}, [0.1, 0.2, 0.3])
-    stage.listener.started({RATE: 0.2, KIND: "none"})  # and then the driver dies
-    resumed = Stage(tmp_path)
-    resumed.run({RATE: 0.2, KIND: "none"}, [0.4, 0.5, 0.6])
-    resumed.run({RATE: 0.3, KIND: "none"}, [0.4, 0.5, 0.6])
+def test_a_trial_whose_process_was_lost_goes_on_in_its_run(stage: Stage) -> None:
+    stage.listener.started(FIRST)
+    stage.report(FIRST, 0, 0.1)
+    stage.listener._begun[stage.records.all()[0].key] -= 100  # what it has run so far
+    stage.run(FIRST, [0.1, 0.2, 0.3])
+    name = "cae learning_rate=0.2 kind=none"
+    assert [line for line in stage.lines if name in line] == [f"trial 1/3 starts: {name}", f"trial 1/3 goes on: {name}"]
+    (run,) = stage.runs()
+    assert stage.points(run) == [(0, 0.1), (1, 0.2), (2, 0.3)]
+    (record,) = stage.records.all()
+    assert record.status == "complete"
+    assert 100 <= record.seconds < 160
+
+
+def test_a_trial_of_a_driver_that_died_goes_on_under_its_number_and_in_its_run(
+    make_stage: Callable[..., Stage],
+) -> None:
+    before = make_stage()
+    before.run(SECOND, [0.1, 0.2, 0.3])
+    before.listener.started(FIRST)
+    before.listener._begun[before.records.all()[1].key] -= 100
+    before.report(FIRST, 0, 0.4)  # and then the driver dies
+    resumed = make_stage()
+    resumed.run(FIRST, [0.4, 0.5, 0.6])
+    resumed.run({RATE: 0.1, KIND: "none"}, [0.4, 0.5, 0.6])
     assert [(r.number, r.params[RATE], r.status) for r in resumed.records.all()] == [
-        (0, 0.1, "complete"),
+        (0, 0.3, "complete"),
         (1, 0.2, "complete"),
-        (2, 0.3, "complete"),
+        (2, 0.1, "complete"),
     ]
-    assert resumed.tracking.told[0][0] == stage.tracking.told[-1][0]  # the same run
+    assert resumed.records.all()[1].seconds > 100
+    assert [run.data.tags["dfkd.trial"] for run in resumed.runs()] == ["0", "1", "2"]
+    assert {run.info.status for run in resumed.runs()} == {"FINISHED"}
 
 
 def test_previews_become_pictures_of_their_epoch(stage: Stage) -> None:
-    params = {RATE: 0.2, KIND: "none"}
-    stage.listener.started(params)
-    encoded = base64.b64encode(PNG).decode()
-    stage.listener.reported(params, {"epoch": 1, "probe/agreement": 0.5, PREVIEW_KEY: encoded})
-    assert stage.tracking.of("image") == [("synthetic images", PNG, 1)]
-    assert PREVIEW_KEY not in stage.tracking.of("metrics")[0][1]
+    from PIL import Image
+
+    picture = io.BytesIO()
+    Image.new("L", (40, 20), 128).save(picture, "PNG")
+    stage.listener.started(FIRST)
+    stage.report(FIRST, 1, 0.5, **{PREVIEW_KEY: base64.b64encode(picture.getvalue()).decode()})
+    (run,) = stage.runs()
+    files = [info.path for info in stage.client.list_artifacts(run.info.run_id, "images")]
+    assert [file for file in files if "step+1+" in file and file.endswith(".png")]
+    assert set(run.data.metrics) == {"probe/agreement"}
+
+
+def test_what_a_worker_warns_of_is_told(stage: Stage) -> None:
+    stage.listener.started(FIRST)
+    stage.report(FIRST, 1, 0.5, **{WARNING_KEY: "the checkpoint is damaged"})
+    assert "trial 1/3 warning: the checkpoint is damaged" in stage.lines
+
+
+def progress_line(stage: Stage, params: dict[str, Any], epoch: int, agreement: float) -> str:
+    """Return what is printed at a report that comes long enough after the last line."""
+    stage.listener._last_line = float("-inf")
+    stage.report(params, epoch, agreement)
+    return stage.lines[-1]
 
 
 def test_progress_names_epoch_value_and_the_best_so_far(stage: Stage) -> None:
-    stage.run({RATE: 0.1, KIND: "none"}, [0.1, 0.2, 0.75])
-    stage.listener._last_line = float("-inf")
-    params = {RATE: 0.2, KIND: "none"}
+    stage.listener.started(FIRST)
+    assert progress_line(stage, FIRST, 0, 0.1) == "trial 1/3 epoch 1/3: filling the image bank"
+    assert progress_line(stage, FIRST, 1, 0.7) == "trial 1/3 epoch 2/3: agreement 0.7000"
+    stage.report(FIRST, 2, 0.75)
+    stage.listener.ended(FIRST, error=None)
+    stage.listener.started(SECOND)
+    line = progress_line(stage, SECOND, 1, 0.5)
+    assert line.startswith("trial 2/3 epoch 2/3: agreement 0.5000 | best so far 0.7500 | about ")
+
+
+def take(stage: Stage, params: dict[str, Any], *, seconds: float) -> str:
+    """Run a trial of so many seconds, and return the last line."""
     stage.listener.started(params)
-    stage.listener.reported(params, {"epoch": 1, "probe/agreement": 0.5})
-    assert stage.lines[-1].startswith("trial 2/3 epoch 2/3: agreement 0.5000 | best so far 0.7500 | about ")
+    stage.report(params, 2, 0.5)
+    stage.listener._begun[stage.records.all()[-1].key] -= seconds
+    stage.listener.ended(params, error=None)
+    return stage.lines[-1]
 
 
-def test_a_run_of_two_workers_says_so() -> None:
-    assert run_name("cae", {}, is_default=True, workers=2) == "cae default settings, 2 workers"
+def test_the_time_left_is_of_what_is_left_to_run(stage: Stage) -> None:
+    assert re.search(r" \| about 10m 0\ds left$", take(stage, FIRST, seconds=300.5))  # two trials of 300 s, one by one
+    stage.listener.started(SECOND)
+    assert re.search(r" \| about 6m 4\ds left$", progress_line(stage, SECOND, 1, 0.5))  # a third of one, and another
+
+
+def test_trials_that_run_together_share_the_time(stage: Stage) -> None:
+    stage.listener.started(SECOND)
+    assert re.search(
+        r" \| about 5m 0\ds left$", take(stage, FIRST, seconds=300.5)
+    )  # one runs, and one has room beside it
+
+
+def test_the_run_with_two_workers_is_no_measure_of_the_others(make_stage: Callable[..., Stage]) -> None:
+    check = make_stage("workers=2")
+    take(check, check.space.defaults(), seconds=3000)
+    assert check.lines[-1] == "trial 1/3 complete: agreement 0.5000"
+    stage = make_stage()
+    stage.listener.started(FIRST)
+    assert progress_line(stage, FIRST, 1, 0.1) == "trial 2/3 epoch 2/3: agreement 0.1000"
+    stage.listener.ended(FIRST, error="lost")
+    assert take(stage, SECOND, seconds=3).endswith("trial 3/3 complete: agreement 0.5000")
+
+
+@pytest.mark.parametrize(
+    ("phase", "name"),
+    [
+        ("workers=1", "cae default settings"),
+        ("workers=2", "cae default settings, 2 workers"),
+        ("seed=1", "cae default settings, seed 1"),
+    ],
+)
+def test_default_settings_say_what_they_differ_in(make_stage: Callable[..., Stage], phase: str, name: str) -> None:
+    stage = make_stage(phase)
+    stage.listener.started(stage.space.defaults())
+    assert stage.lines == [f"trial 1/3 starts: {name}"]

@@ -11,6 +11,7 @@ def record(key: str, number: int) -> TrialRecord:
         number=number,
         params={"distillation.learning_rate": 0.1 + 0.2, "synthesis.contrast.kind": "bank", "flag": True, "none": None},
         workers=2,
+        seed=0,
         is_default=number == 0,
         status="complete",
         metrics={"probe/agreement": 1 / 3, "epoch": 2, "finished": True},

@@ -7,7 +7,16 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from dfkd.search.optuna_space import distributions, finished, make_sampler, open_study, stale_params, study_storage
+from dfkd.search.optuna_space import (
+    distributions,
+    enqueue,
+    make_sampler,
+    open_study,
+    random_points,
+    settled_params,
+    stale_params,
+    study_storage,
+)
 from dfkd.search.space import load_search_space
 from dfkd.settings.search import SamplerSettings
 
@@ -70,8 +79,8 @@ def test_a_study_goes_on_where_it_was(tmp_path: Path) -> None:
     study = open_study(path, name="a", direction="maximize")
     study.tell(study.ask({"x": FloatDistribution(0, 1)}), 0.5)
     again = open_study(path, name="a", direction="maximize")
-    assert [trial.value for trial in finished(again)] == [0.5]
-    assert finished(open_study(path, name="b", direction="maximize")) == []
+    assert [trial.value for trial in again.trials] == [0.5]
+    assert open_study(path, name="b", direction="maximize").trials == []
 
 
 def test_a_study_of_the_other_direction_is_refused(tmp_path: Path) -> None:
@@ -96,7 +105,7 @@ def test_trials_of_a_dead_driver_are_closed_and_their_parameters_returned_once(t
     resumed.tell(resumed.ask(x), 0.1)
     again = open_study(path, name="a", direction="maximize")
     assert stale_params(again) == []
-    assert [trial.number for trial in finished(again)] == [0, 3]
+    assert [trial.number for trial in again.get_trials(states=[TrialState.COMPLETE])] == [0, 3]
 
 
 def test_a_trial_that_dies_twice_is_returned_again_but_not_twice(tmp_path: Path) -> None:
@@ -110,12 +119,44 @@ def test_a_trial_that_dies_twice_is_returned_again_but_not_twice(tmp_path: Path)
     assert stale_params(open_study(path, name="a", direction="maximize")) == [params]
 
 
-def test_a_trial_that_was_stopped_early_is_finished(tmp_path: Path) -> None:
-    study = open_study(tmp_path / "study.db", name="a", direction="maximize")
-    trial = study.ask({"x": FloatDistribution(0, 1)})
-    trial.report(0.3, step=1)
-    study.tell(trial, state=TrialState.PRUNED)
-    assert len(finished(study)) == 1
+def test_only_trials_that_ended_by_themselves_are_settled(tmp_path: Path) -> None:
+    path, x = tmp_path / "study.db", {"x": FloatDistribution(0, 1)}
+    study = open_study(path, name="a", direction="maximize")
+    complete, running, failed = study.ask(x), study.ask(x), study.ask(x)
+    study.tell(complete, 0.5)
+    study.tell(failed, state=TrialState.FAIL)
+    study.enqueue_trial({"x": 0.5})
+    assert settled_params(study) == [complete.params, failed.params]
+    again = open_study(path, name="a", direction="maximize")
+    assert settled_params(again) == [complete.params, failed.params]
+    assert stale_params(again) == [running.params]
+
+
+def test_a_point_that_waits_is_not_enqueued_twice() -> None:
+    study, x = optuna.create_study(), {"x": FloatDistribution(0, 1)}
+    enqueue(study, [{"x": 0.5}, {"x": 0.25}])
+    enqueue(study, [{"x": 0.25}, {"x": 0.75}])
+    assert [study.ask(x).params["x"] for _ in range(3)] == [0.5, 0.25, 0.75]
+    enqueue(study, [{"x": 0.5}])  # that one runs; whether it may run again is for others to say
+    assert study.ask(x).params["x"] == 0.5
+
+
+def test_random_points_are_every_point_of_a_finite_space_once() -> None:
+    space = {"n": IntDistribution(1, 3), "kind": CategoricalDistribution(("none", "bank", None))}
+    points = [(point["n"], point["kind"]) for point in random_points(space, seed=0)]
+    assert len(points) == 9
+    assert set(points) == {(n, kind) for n in (1, 2, 3) for kind in ("none", "bank", None)}
+    assert points != [(point["n"], point["kind"]) for point in random_points(space, seed=1)]
+
+
+def test_random_points_lie_in_their_ranges() -> None:
+    space = {"rate": FloatDistribution(1e-3, 1e3, log=True), "x": FloatDistribution(-1, 1), "n": IntDistribution(0, 9)}
+    points = [next(random_points(space, seed)) for seed in range(200)]
+    assert all(space[name]._contains(value) for point in points for name, value in point.items())
+    below_one = sum(point["rate"] < 1 for point in points)
+    assert 60 < below_one < 140  # half of the orders of magnitude
+    huge = {"n": IntDistribution(0, 10**12)}
+    assert 0 <= next(random_points(huge, 0))["n"] <= 10**12
 
 
 def test_a_storage_can_be_shared_and_pickled(tmp_path: Path) -> None:

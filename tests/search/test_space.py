@@ -18,7 +18,7 @@ DIGITS: dict[str, Any] = {
         "dataset": {"name": "digits", "crop_padding": 1, "horizontal_flip": False},
         "teacher": {"architecture": "digits_teacher"},
         "student": {"architecture": "digits_student"},
-        "schedule": "cpu_small",
+        "schedule": "nayer_100",
     },
     "parameters": {
         "synthesis.weights.adversarial": {"type": "log_uniform", "low": 0.3, "high": 3.0},
@@ -61,7 +61,7 @@ def test_parameters_resolve_to_a_complete_experiment(tmp_path: Path) -> None:
     assert isinstance(settings.synthesis, CategoryAwareSettings)
     assert settings.synthesis.noise.num_sources == 2  # type: ignore[union-attr]
     assert settings.distillation.learning_rate == 0.07
-    assert settings.distillation.epochs == 20  # of the schedule
+    assert settings.distillation.epochs == 100  # of the schedule
     assert space.resolve({}).distillation.learning_rate == 0.2
 
 
@@ -81,10 +81,10 @@ def test_an_override_changes_the_fixed_part_and_with_it_the_default(tmp_path: Pa
 
 
 def test_a_schedule_can_be_searched(tmp_path: Path) -> None:
-    parameters = {"schedule": {"type": "categorical", "choices": ["cpu_small", "nayer_100"]}}
+    parameters = {"schedule": {"type": "categorical", "choices": ["nayer_100", "nayer_300"]}}
     space = load(tmp_path, {"parameters": parameters})
-    assert space.defaults()["schedule"] == "cpu_small"
-    assert space.resolve({"schedule": "nayer_100"}).distillation.epochs == 100
+    assert space.defaults()["schedule"] == "nayer_100"
+    assert space.resolve({"schedule": "nayer_300"}).distillation.epochs == 300
 
 
 def one(path: str, **parameter: object) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def one(path: str, **parameter: object) -> dict[str, Any]:
             "parameters.dataset.image_size: all trials of a search share 'dataset'",
         ),
         (one("workers", type="integer", low=1, high=2), "parameters.workers: all trials of a search share 'workers'"),
-        (one("seed.x", type="integer", low=1, high=2), "parameters.seed: expected a whole number"),
+        (one("seed", type="integer", low=1, high=2), "parameters.seed: all trials of a search share 'seed'"),
     ],
 )
 def test_a_mistake_in_the_file_is_told_by_its_path(changes: dict[str, Any], fragment: str, tmp_path: Path) -> None:
@@ -194,6 +194,44 @@ def test_a_mistake_in_the_file_is_told_by_its_path(changes: dict[str, Any], frag
     assert str(tmp_path / "digits.yaml") in str(error.value)
     assert fragment in str(error.value)
     assert len(error.value.problems) == 1
+
+
+WORKERS = {"workers": 2, "synthesis": {"batch_size": 40}, "distillation": {"batch_size": 32}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "fragment"),
+    [
+        (
+            {"experiment": WORKERS | {"workers": 3}},
+            "experiment.distillation.batch_size: 32 images do not split evenly over 3 workers. Take a multiple of 3",
+        ),
+        (
+            {"experiment": WORKERS | {"workers": 4, "synthesis": {"batch_size": 42}}},
+            "experiment.synthesis.batch_size: 42 images do not split evenly over 4 workers.",
+        ),
+        (
+            {"experiment": WORKERS} | one("distillation.batch_size", type="integer", low=16, high=64),
+            "parameters.distillation.batch_size: 17 images do not split evenly over 2 workers.",
+        ),
+        (
+            {"experiment": WORKERS} | one("synthesis.batch_size", type="categorical", choices=[40, 81]),
+            "parameters.synthesis.batch_size: 81 images do not split evenly over 2 workers.",
+        ),
+    ],
+)
+def test_batches_split_evenly_over_the_workers(changes: dict[str, Any], fragment: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as error:
+        load(tmp_path, changes)
+    assert fragment in str(error.value)
+
+
+def test_corners_show_how_long_trials_can_be(tmp_path: Path) -> None:
+    parameters = {"schedule": {"type": "categorical", "choices": ["nayer_100", "nayer_300"]}}
+    space = load(tmp_path, {"parameters": parameters})
+    epochs = [settings.distillation.epochs for settings in space.corner_settings()]
+    assert max(epochs) == 300
+    assert len(epochs) == 3 + 3 + 4 + 2 + 2  # two real ranges, a whole number, two lists of choices
 
 
 def test_problems_of_the_search_and_of_the_experiment_are_told_together(tmp_path: Path) -> None:
@@ -241,3 +279,10 @@ def test_a_space_survives_the_way_to_a_trial(tmp_path: Path) -> None:
     space = load(tmp_path, {})
     copy = pickle.loads(pickle.dumps(space))
     assert copy == space and copy.key == space.key
+
+
+def test_workers_and_seeds_are_run_for_comparison_where_the_search_does_not_forbid_it(tmp_path: Path) -> None:
+    assert load(tmp_path, {}).reserved_trials == 2
+    assert load(tmp_path, {"seed_repeats": 3}).reserved_trials == 4
+    assert load(tmp_path, {"seed_repeats": 0, "workers_check": False}).reserved_trials == 0
+    assert load(tmp_path, {"experiment": {"workers": 2}}).reserved_trials == 1

@@ -20,7 +20,7 @@ def card() -> StudentCard:
         objective="agreement",
         objective_value=0.875,
         direction="maximize",
-        probe_hash="f00",
+        exam_hash="f00",
         seed=3,
         commit="deadbeef",
         versions={"torch": "2.14.1"},

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dfkd.tracking.connection import check_reachable, ui_address, ui_command, without_credentials
+from dfkd.tracking.connection import _unreachable, check_reachable, ui_address, ui_command, without_credentials
 from dfkd.tracking.home import default_tracking_uri
 
 
@@ -89,8 +89,24 @@ def test_a_file_that_is_no_database_is_an_error_at_once_and_left_alone(tmp_path:
     assert (tmp_path / "mlflow.db").read_text() == "my diary " * 500
 
 
+def test_no_advice_and_no_error_of_a_database_shows_its_password() -> None:
+    uri = "postgresql://me:secret@127.0.0.1:1/runs"
+    outdated = _unreachable(uri, RuntimeError(f"Detected out-of-date database schema in {uri}"))
+    assert "mlflow db upgrade 'postgresql://***@127.0.0.1:1/runs'" in str(outdated)
+    assert "secret" not in str(outdated)
+    with pytest.raises(ConnectionError) as caught:
+        check_reachable("nodatabase+driver://me:secret@host/runs")
+    assert "secret" not in str(caught.value)
+
+
 def test_addresses_for_people_hide_passwords_and_say_how_to_look() -> None:
     assert without_credentials("http://me:pw@host:5000/a") == "http://***@host:5000/a"
+    assert without_credentials("postgresql://me:p/w#@host/db") == "postgresql://***@host/db"
+    assert (
+        without_credentials("mysql://host/db?user=me&password=pw&ssl=1")
+        == "mysql://host/db?user=***&password=***&ssl=1"
+    )
+    assert without_credentials("sqlite:////home/me@work/mlflow.db") == "sqlite:////home/me@work/mlflow.db"
     assert ui_command("http://host:5000") is None
     assert ui_address("http://me:pw@host:5000") == "http://host:5000"
     assert ui_command("sqlite:////h/mlflow.db") == "mlflow ui --backend-store-uri 'sqlite:////h/mlflow.db' --port 5000"

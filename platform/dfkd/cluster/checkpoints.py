@@ -13,7 +13,6 @@ import torch
 from pyarrow import fs
 
 COMMIT_FILE = "committed.json"
-FAILURE_FILE = "failed.txt"
 
 
 class CheckpointStore:
@@ -49,15 +48,21 @@ class CheckpointStore:
             if old not in committed[-self.keep :] and old < epoch:
                 self._fs.delete_dir(self._folder(old))
 
-    def newest(self, *, rank: int, world_size: int, all_agree: Callable[[bool], bool] = bool) -> dict[str, Any] | None:
+    def newest(
+        self,
+        *,
+        rank: int,
+        world_size: int,
+        all_agree: Callable[[bool], bool] = bool,
+        warn: Callable[[str], None] = warnings.warn,
+    ) -> dict[str, Any] | None:
         """Return one worker's part of the newest sound checkpoint, or None.
-
-        A damaged checkpoint is passed over with a warning.
 
         Args:
             rank: of this worker.
             world_size: number of workers.
             all_agree: says whether every worker finds its part sound: all must go back to the same epoch.
+            warn: hears of every damaged checkpoint that is passed over.
 
         Raises:
             ValueError: if the checkpoint is of another number of workers.
@@ -73,7 +78,7 @@ class CheckpointStore:
             if all_agree(bool(digests) and hashlib.sha256(content).hexdigest() == digests[rank]):
                 state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
                 return state
-            warnings.warn(f"{self._folder(epoch)}: the checkpoint is damaged; using the one before.", stacklevel=2)
+            warn(f"{self._folder(epoch)}: the checkpoint is damaged; using the one before.")
         return None
 
     def check_writable(self) -> None:
@@ -81,15 +86,6 @@ class CheckpointStore:
         self._fs.create_dir(self._root, recursive=True)
         self._write_file(f"{self._root}/.probe", b"dfkd")
         self._fs.delete_file(f"{self._root}/.probe")
-
-    def note_failure(self, message: str) -> None:
-        """Remember that this run cannot end well, whoever tries it again."""
-        self._fs.create_dir(self._root, recursive=True)
-        self._write_file(f"{self._root}/{FAILURE_FILE}", message.encode())
-
-    def failure(self) -> str | None:
-        """Return why this run cannot end well, if that is known."""
-        return self._read_file(f"{self._root}/{FAILURE_FILE}").decode() or None
 
     def _digests(self, epoch: int) -> list[str]:
         """Return the SHA-256 of every worker's file; none if the list itself is damaged."""

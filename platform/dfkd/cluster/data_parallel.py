@@ -12,13 +12,9 @@ from ray.util.queue import Empty, Queue
 
 from dfkd.assembly import Materials
 from dfkd.cluster.resources import uses_gpu
-from dfkd.cluster.worker import Report
+from dfkd.cluster.worker import RESTARTS, RUN_ERRORS, Report
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import settings_key
-
-#: Errors of the run itself, which a repetition would only give again; what kills a worker from outside is none of them.
-RUN_ERRORS = (FloatingPointError, ValueError)
-RESTARTS = 2  # of all workers together, after one of them died
 
 
 def run_data_parallel(
@@ -28,10 +24,17 @@ def run_data_parallel(
     *,
     image_every: int,
     callbacks: list[train.UserCallback],
+    restarts: int = 0,
 ) -> None:
     """Run one experiment over ``settings.workers`` Ray Train workers: gloo on CPUs, NCCL on GPUs.
 
-    When a worker dies, all start again from the newest checkpoint.
+    Args:
+        settings: the experiment.
+        materials: teacher, probe set and validation images.
+        uri: where checkpoints go.
+        image_every: epochs between previews of synthetic images; 0 sends none.
+        callbacks: hear of reports, in Ray Train's controller.
+        restarts: how often all workers may start again from the newest checkpoint after one died.
 
     Raises:
         FloatingPointError: a loss is not finite.
@@ -41,7 +44,7 @@ def run_data_parallel(
     from ray.train.torch import TorchTrainer
 
     gpu = uses_gpu(settings)
-    for restarts_left in reversed(range(1 + RESTARTS)):
+    for restarts_left in reversed(range(1 + restarts)):
         trainer = TorchTrainer(
             _train_loop,
             train_loop_config={"settings": settings, "materials": materials, "uri": uri, "image_every": image_every},
@@ -89,7 +92,8 @@ def run_data_parallel_here(
 
     def run() -> None:
         try:
-            run_data_parallel(settings, materials, uri, image_every=image_every, callbacks=[_QueueReports(queue)])
+            reports = _QueueReports(queue)
+            run_data_parallel(settings, materials, uri, image_every=image_every, callbacks=[reports], restarts=RESTARTS)
         except BaseException as error:
             errors.append(error)
 

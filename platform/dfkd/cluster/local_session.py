@@ -39,9 +39,9 @@ class LocalSession:
         """Return the metrics as they are."""
         return metrics
 
-    def restore(self) -> dict[str, Any] | None:
+    def restore(self, warn: Callable[[str], None]) -> dict[str, Any] | None:
         """Return the newest checkpoint."""
-        return None if self._store is None else self._store.newest(rank=0, world_size=1)
+        return None if self._store is None else self._store.newest(rank=0, world_size=1, warn=warn)
 
     def save(self, state: dict[str, Any], *, epoch: int) -> None:
         """Write a checkpoint."""

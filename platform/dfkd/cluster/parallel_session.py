@@ -45,9 +45,9 @@ class ParallelSession:
         dist.all_reduce(values)
         return dict(zip(names, (values / self.world_size).tolist(), strict=True))
 
-    def restore(self) -> dict[str, Any] | None:
+    def restore(self, warn: Callable[[str], None]) -> dict[str, Any] | None:
         """Return this worker's part of the newest checkpoint that all workers find sound."""
-        return self._store.newest(rank=self.rank, world_size=self.world_size, all_agree=self._all_agree)
+        return self._store.newest(rank=self.rank, world_size=self.world_size, all_agree=self._all_agree, warn=warn)
 
     def save(self, state: dict[str, Any], *, epoch: int) -> None:
         """Write this worker's part; rank 0 commits once all have written theirs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,12 @@ from ray import tune
 from dfkd.assembly import Materials, choose_device
 from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.local_session import LocalSession
-from dfkd.cluster.worker import run_worker
+from dfkd.cluster.worker import RUN_ERRORS, run_worker
 from dfkd.search.space import SearchSpace
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import settings_key
+
+FAILURE_KEY = "failure"  # why a trial cannot end well, whoever runs it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,54 +30,59 @@ class TrialPlan:
         storage: absolute folder or URI under which every trial keeps its checkpoints.
         workers: data-parallel workers of each trial; one runs in the trial's own process.
         image_every: epochs between previews of synthetic images; 0 sends none.
+        seed: of each trial, in place of the space's.
     """
 
     space: SearchSpace
     storage: str
     workers: int
     image_every: int
+    seed: int | None = None
 
     def resolve(self, params: Mapping[str, Any]) -> ExperimentSettings:
         """Return the complete settings of a trial."""
-        return dataclasses.replace(self.space.resolve(params), workers=self.workers)
+        settings = self.space.resolve(params)
+        seed = settings.seed if self.seed is None else self.seed
+        return dataclasses.replace(settings, workers=self.workers, seed=seed)
+
+    def key(self, params: Mapping[str, Any]) -> str:
+        """Return what is equal for trials that would come out the same."""
+        return settings_key(self.resolve(params))
 
     def trial_uri(self, settings: ExperimentSettings) -> str:
         """Return where the trial of these settings keeps its checkpoints: equal settings, equal place."""
         return f"{self.storage.rstrip('/')}/trials/{settings_key(settings)}"
 
 
-def run_trial(params: dict[str, Any], *, plan: TrialPlan, materials: Materials) -> None:
+def run_trial(params: dict[str, Any], *, plan: TrialPlan, materials: Materials, objective: str) -> None:
     """Run one trial and report its epochs to Ray Tune.
 
-    Ray Tune runs a failed trial again, since a node may have been lost: an error of the run itself is noted beside its
-    checkpoints and raised again at once.
+    Ray Tune runs a trial again that raises an error, since a process or a node may have been lost. An error of the run
+    itself would only come again: it is the trial's last report, with no value of the objective.
     """
     settings = plan.resolve(params)
-    uri = plan.trial_uri(settings)
-    store = CheckpointStore(uri)
-    if failure := store.failure():
-        raise TrialError(failure)
     try:
         if settings.workers == 1:
-            session = LocalSession(choose_device(settings), tune.report, store)
+            session = LocalSession(choose_device(settings), tune.report, CheckpointStore(plan.trial_uri(settings)))
             run_worker(settings, materials, session, image_every=plan.image_every)
         else:
-            _run_on_ray_train(settings, materials, uri, image_every=plan.image_every)
-    except (FloatingPointError, ValueError) as error:
-        store.note_failure(str(error))
-        raise TrialError(str(error)) from error
+            _run_on_ray_train(settings, materials, plan)
+    except RUN_ERRORS as error:
+        tune.report({FAILURE_KEY: " ".join(str(error).split()), objective: math.nan})
 
 
-class TrialError(Exception):
-    """Why a trial cannot end well, whoever runs it."""
-
-
-def _run_on_ray_train(settings: ExperimentSettings, materials: Materials, uri: str, *, image_every: int) -> None:
+def _run_on_ray_train(settings: ExperimentSettings, materials: Materials, plan: TrialPlan) -> None:
     from ray.tune.integration.ray_train import TuneReportCallback
 
     from dfkd.cluster.data_parallel import run_data_parallel
 
-    run_data_parallel(settings, materials, uri, image_every=image_every, callbacks=[TuneReportCallback()])
+    run_data_parallel(
+        settings,
+        materials,
+        plan.trial_uri(settings),
+        image_every=plan.image_every,
+        callbacks=[TuneReportCallback()],
+    )
 
 
 def last_state(uri: str, *, world_size: int) -> dict[str, Any]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import pickle
+from pathlib import Path
 from typing import Any, Protocol
 
 from ray import tune
 from ray.tune.experiment import Trial
 
-from dfkd.cluster.trial import TrialError
-from dfkd.cluster.worker import Report
+from dfkd.cluster.trial import FAILURE_KEY
+from dfkd.cluster.worker import PREVIEW_KEY, WARNING_KEY, Report
+
+OWN_KEYS = ("epoch", "finished", PREVIEW_KEY, WARNING_KEY)  # of reports, beside metrics such as `probe/agreement`
 
 
 class TrialListener(Protocol):
     """Hears what happens to trials; ``params`` are the searched settings by dotted path."""
 
     def started(self, params: dict[str, Any]) -> None:
-        """Hear that a trial runs."""
+        """Hear that a trial runs, for the first time or again after its process was lost."""
         ...
 
     def reported(self, params: dict[str, Any], report: Report) -> None:
@@ -45,26 +49,29 @@ class TrialEvents(tune.Callback):  # type: ignore[misc]
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """Called after each report."""
-        own = {key: value for key, value in result.items() if is_our_own(key)}
-        self._listener.reported(dict(trial.config), own)
+        if FAILURE_KEY not in result:
+            own = {key: value for key, value in result.items() if is_our_own(key)}
+            self._listener.reported(dict(trial.config), own)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Called when a trial is complete or was stopped early."""
-        self._listener.ended(dict(trial.config), error=None)
+        """Called when a trial is complete, was stopped early or ended with an error of its own."""
+        self._listener.ended(dict(trial.config), error=trial.last_result.get(FAILURE_KEY))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Called when a trial failed for good."""
+        """Called when a trial was lost too often."""
         self._listener.ended(dict(trial.config), error=error_line(trial))
 
 
 def is_our_own(key: str) -> bool:
     """Whether a key of Ray Tune's result is one that our worker reported."""
-    return ("/" in key and not key.startswith("config/")) or key in ("epoch", "finished", "preview_png")
+    return ("/" in key and not key.startswith("config/")) or key in OWN_KEYS
 
 
 def error_line(trial: Trial) -> str:
-    """Return a failed trial's error in one line: its own words, without the stack of processes."""
-    error = trial.get_pickled_error() or trial.get_error()
+    """Return in one line why a trial was lost, without the stack of processes."""
+    file = trial.pickled_error_file  # just written by Ray Tune in this process; its own reader waits for an upload
+    if file is None:
+        return f"unknown error; see {trial.error_file}"
+    error = pickle.loads(Path(file).read_bytes())
     cause = getattr(error, "cause", None) or error
-    words = " ".join(str(cause).split()) or "unknown error"
-    return words if isinstance(cause, TrialError) else f"{type(cause).__name__}: {words}"[:500]
+    return f"{type(cause).__name__}: {' '.join(str(cause).split())}"[:500]

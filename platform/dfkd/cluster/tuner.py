@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from ray import tune
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
-from ray.tune.search.optuna import OptunaSearch
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from dfkd.assembly import Materials
+from dfkd.cluster.early_stopping import EarlyStopping
 from dfkd.cluster.resources import concurrent_trials, trial_resources
+from dfkd.cluster.searcher import StudySearch
 from dfkd.cluster.trial import TrialPlan, run_trial
-
-RESTARTS = 2  # of a trial whose process or node was lost; it goes on from its newest checkpoint
+from dfkd.cluster.worker import RESTARTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +33,11 @@ def run_trials(
     name: str,
     num_trials: int,
     objective: Objective,
-    searcher: OptunaSearch | None,
+    searcher: StudySearch | None,
     callbacks: Sequence[tune.Callback],
     scheduler: TrialScheduler | None = None,
     concurrency: int | None = None,
-) -> None:
+) -> int:
     """Run trials until ``num_trials`` have ended, well or not; what they gave reaches the callbacks.
 
     Args:
@@ -50,12 +50,16 @@ def run_trials(
         callbacks: hear of every start, report and end, in the driver.
         scheduler: may stop trials early.
         concurrency: how many may run at once; None takes as many as fit.
+
+    Returns:
+        How many ran: fewer where the space has no further point.
     """
     settings = plan.resolve(plan.space.defaults())
     trainable = tune.with_resources(
-        tune.with_parameters(run_trial, plan=plan, materials=materials), trial_resources(settings, plan.workers)
+        tune.with_parameters(run_trial, plan=plan, materials=materials, objective=objective.metric),
+        trial_resources(settings, plan.workers),
     )
-    tune.Tuner(
+    results = tune.Tuner(
         trainable,
         param_space=None if searcher else plan.space.defaults(),
         tune_config=tune.TuneConfig(
@@ -75,38 +79,34 @@ def run_trials(
             verbose=0,
         ),
     ).fit()
+    return len(results)
 
 
 def make_searcher(
-    distributions: Mapping[str, optuna.distributions.BaseDistribution],
+    plan: TrialPlan,
     *,
     objective: Objective,
     sampler: optuna.samplers.BaseSampler,
     storage: optuna.storages.BaseStorage,
     study_name: str,
     first: Sequence[dict[str, Any]],
-) -> OptunaSearch:
+) -> StudySearch:
     """Return the searcher; ``first`` are the parameters of the first trials, the default settings among them."""
-    return OptunaSearch(
-        space=dict(distributions),
+    return StudySearch(
+        plan,
         metric=objective.metric,
         mode=objective.mode,
-        points_to_evaluate=list(first) or None,
         sampler=sampler,
         storage=storage,
         study_name=study_name,
+        first=first,
     )
 
 
-def make_scheduler(
-    objective: Objective, *, grace_epochs: int, reduction_factor: int, total_epochs: int
-) -> ASHAScheduler:
-    """Return ASHA on our own epoch count, which goes on after a restart where Ray Tune's iteration would not."""
-    return ASHAScheduler(
-        time_attr="epoch",
-        metric=objective.metric,
-        mode=objective.mode,
-        max_t=total_epochs + 1,  # the last report must never be cut off as "reached max_t"
-        grace_period=grace_epochs,
-        reduction_factor=reduction_factor,
+def make_scheduler(plan: TrialPlan, objective: Objective) -> TrialScheduler | None:
+    """Return who stops trials early, if the search wants it."""
+    return (
+        EarlyStopping(plan, metric=objective.metric, mode=objective.mode)
+        if plan.space.settings.early_stopping
+        else None
     )

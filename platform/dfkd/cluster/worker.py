@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -16,6 +17,10 @@ from dfkd.settings.experiment import ExperimentSettings
 from dfkd.synthesis.protocol import Gather
 
 PREVIEW_KEY = "preview_png"  # base64 text: reports carry plain values only
+WARNING_KEY = "warning"  # what a person should know; a worker's own output is read by nobody
+#: Errors of the run itself, which a repetition would only give again; what kills a worker from outside is none of them.
+RUN_ERRORS = (FloatingPointError, ValueError)
+RESTARTS = 2  # of a run whose process or node was lost; it goes on from its newest checkpoint
 Report = dict[str, Any]
 
 
@@ -39,8 +44,8 @@ class Session(Protocol):
         """Average the module's BatchNorm statistics in place, and the metrics, over all workers."""
         ...
 
-    def restore(self) -> dict[str, Any] | None:
-        """Return this worker's newest checkpoint."""
+    def restore(self, warn: Callable[[str], None]) -> dict[str, Any] | None:
+        """Return this worker's newest sound checkpoint; ``warn`` hears of damaged ones."""
         ...
 
     def save(self, state: dict[str, Any], *, epoch: int) -> None:
@@ -59,7 +64,7 @@ def run_worker(
 
     Args:
         settings: the experiment.
-        materials: teacher, probe set and validation images.
+        materials: teacher, probe set, validation images, and the images of a baseline.
         session: this worker's surroundings.
         image_every: epochs between previews of synthetic images; 0 sends none.
 
@@ -70,15 +75,19 @@ def run_worker(
         settings,
         materials.teacher,
         device=session.device,
+        images=materials.images,
         rank=session.rank,
         world_size=session.world_size,
         wrap=session.wrap,
         gather=session.gather,
     )
-    saved = session.restore()
+    notes: list[str] = []
+    saved = session.restore(notes.append)
+    told: Report = {WARNING_KEY: " ".join(notes)} if notes else {}  # with the next report, once
     if saved is not None:
         run.load_state_dict(saved["run"])
-        session.report(saved["report"])  # again: the interruption may have come between checkpoint and report
+        session.report(saved["report"] | told)  # again: the interruption may have come between checkpoint and report
+        told = {}
     began = started = time.monotonic()
     for epoch_report in distill(run):
         last = run.epoch == run.total_epochs
@@ -93,6 +102,6 @@ def run_worker(
         wants_image = image_every and (last or epoch_report.epoch % image_every == 0)
         if wants_image and session.rank == 0 and epoch_report.preview is not None:
             report = report | {PREVIEW_KEY: base64.b64encode(png_grid(epoch_report.preview)).decode()}
-        session.report(report)
-        started = time.monotonic()
+        session.report(report | told)
+        told, started = {}, time.monotonic()
     return run.pair.student

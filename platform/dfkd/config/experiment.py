@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from typing import Any, get_args
 
 from dfkd.config.raw import Raw, merge
 from dfkd.config.type_hints import field_hints, member_of
 from dfkd.config.validation import SettingsError, load_settings
 from dfkd.config.wording import unknown_choice
-from dfkd.settings.distillation import SCHEDULES
 from dfkd.settings.experiment import ExperimentSettings
-from dfkd.settings.synthesis import CategoryAwareSettings, SynthesisSettings
+from dfkd.settings.schedules import SCHEDULES
+from dfkd.settings.synthesis import CategoryAwareSettings, RoundsSettings, SynthesisSettings
 
 SCHEDULE = "schedule"
 
@@ -19,8 +20,8 @@ SCHEDULE = "schedule"
 def apply_schedule(raw: Mapping[str, Any]) -> Raw:
     """Return the experiment without the key ``schedule`` and with that schedule's values under its own.
 
-    A value that the experiment's method does not have is left out: KD on random noise takes from a schedule
-    only the student's part.
+    A preset's ``synthesis`` is for its own method, a general schedule's for methods with a bank; any other method
+    takes only the student's part. A value that the method does not have is left out, a whole part's or one within it.
 
     Raises:
         ValueError: no schedule has this name.
@@ -32,9 +33,24 @@ def apply_schedule(raw: Mapping[str, Any]) -> Raw:
     if not isinstance(name, str) or name not in SCHEDULES:
         raise ValueError(f"{SCHEDULE}: {unknown_choice(name, tuple(SCHEDULES))}")
     schedule = dict(SCHEDULES[name])
-    allowed = field_hints(_method(own))
-    schedule["synthesis"] = {key: value for key, value in schedule["synthesis"].items() if key in allowed}
+    method = _method(merge(schedule, own))
+    schedule["synthesis"] = _known(schedule["synthesis"], method) if _is_for(schedule, method) else {}
     return merge(schedule, own)
+
+
+def _is_for(schedule: Mapping[str, Any], method: type) -> bool:
+    if "method" in schedule["synthesis"]:
+        return _method(schedule) is method
+    return issubclass(method, RoundsSettings)
+
+
+def _known(values: Mapping[str, Any], cls: type) -> Raw:
+    """Return the values that are fields of the dataclass, likewise within fields that are dataclasses themselves."""
+    hints, known = field_hints(cls), {key: value for key, value in values.items() if key in field_hints(cls)}
+    for key, value in known.items():
+        if isinstance(value, Mapping) and is_dataclass(hints[key]):
+            known[key] = _known(value, hints[key])
+    return known
 
 
 def _method(raw: Mapping[str, Any]) -> type:

@@ -12,37 +12,73 @@ from types import FrameType
 
 from dfkd.jobs.console import Console
 
+_terminated = threading.Event()
+
+
+INTERRUPTED = "interrupted: everything reported so far is kept; --resume goes on from here"
+#: Answers of MLflow to a request that we should not have made: a defect of ours.
+MLFLOW_MISUSE = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST")
+#: Ray's words for a cluster that is gone, refuses us or is full; those that wrap an error of our own are not here.
+RAY_TROUBLES = (
+    "ActorUnavailableError", "AuthenticationError", "LocalRayletDiedError", "NodeDiedError", "ObjectStoreFullError",
+    "OutOfDiskError", "OutOfMemoryError", "RaySystemError", "RpcError", "RuntimeEnvSetupError",
+)  # fmt: skip
+
 
 @contextmanager
-def run_command() -> Iterator[Console]:
+def run_command(*, interrupted: str = INTERRUPTED) -> Iterator[Console]:
     """Give a console; turn errors that a user can mend into a message and exit status 2.
 
     An interrupt ends with status 130, a termination with 143; both leave no run open. Anything else is a defect of
     ours, or of the machine, and keeps its trace.
+
+    Args:
+        interrupted: what is said after an interrupt.
     """
     catch_termination()
     try:
         yield Console()
-    except (ValueError, OSError) as error:  # ConnectionError and FileNotFoundError are OSErrors
+    except (ValueError, OSError, FloatingPointError) as error:  # ConnectionError is an OSError
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt as interrupt:
-        print("interrupted: everything reported so far is kept; --resume goes on from here", file=sys.stderr)
-        raise SystemExit(143 if isinstance(interrupt, Termination) else 130) from None
+    except Exception as error:
+        if (words := trouble_in_words(error)) is None:
+            raise
+        print(f"error: {words}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        raise SystemExit(143 if _terminated.is_set() else 130) from None
 
 
-class Termination(KeyboardInterrupt):
-    """SIGTERM, as `ray job stop` and most schedulers send it; it ends a command as an interrupt does."""
+def trouble_in_words(error: Exception) -> str | None:
+    """Return what MLflow or Ray says of itself, or None if the error is a defect of ours.
+
+    Their classes are told by name: this module is loaded before they are.
+    """
+    module, name = type(error).__module__.partition(".")[0], type(error).__name__
+    code = getattr(error, "error_code", None)
+    if module == "mlflow" and code is not None and code not in MLFLOW_MISUSE:
+        return f"MLflow: {_shorten(error)} ({code})"
+    if module == "ray" and name in RAY_TROUBLES:
+        return f"Ray: {_shorten(error)} ({name})"
+    return None
+
+
+def _shorten(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:3])[:600]
 
 
 def catch_termination() -> None:
-    """Turn SIGTERM into ``Termination``: left alone it would skip every ``finally``."""
+    """Turn SIGTERM, as `ray job stop` and most schedulers send it, into an interrupt: else no ``finally`` would run."""
 
-    def terminate(number: int, frame: FrameType | None) -> None:
-        raise Termination
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        _terminated.set()
+        raise KeyboardInterrupt
 
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, terminate)
+        signal.signal(signal.SIGTERM, interrupt)
 
 
 def open_output(file: str | None, *, option: str = "--json") -> Path | None:

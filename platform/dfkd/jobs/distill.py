@@ -10,24 +10,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from dfkd.assembly import Materials, choose_device
+from dfkd.assembly import Materials, choose_device, load_images
 from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.local_session import LocalSession
-from dfkd.cluster.worker import PREVIEW_KEY, Report, run_worker
+from dfkd.cluster.worker import PREVIEW_KEY, WARNING_KEY, Report, run_worker
 from dfkd.data import load_dataset
 from dfkd.data.real_data import RealData
 from dfkd.jobs.command import open_output
 from dfkd.jobs.console import Console, percent
+from dfkd.jobs.curve import Curve
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.probe_cache import obtain_probe_set
 from dfkd.jobs.ray_cluster import connected
-from dfkd.jobs.search_listener import flatten
 from dfkd.jobs.students import judge, load_student
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.settings.experiment import ExperimentSettings
-from dfkd.settings.identity import settings_key, to_dict
+from dfkd.settings.identity import flatten, settings_key, shareable, to_dict
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
 from dfkd.tracking.mlflow_tracker import MlflowTracking
@@ -58,33 +57,30 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
     run_id = options.name or f"distill-{settings_key(settings)}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder = open_run_folder(home / "distillations" / run_id, settings)
     check_reachable(tracking_uri)
-    curve: list[Report] = []
+    curve = Curve(folder / "curve.json")
     with _cluster_for(settings):
         data = load_dataset(settings.dataset)
-        teacher = obtain_teacher(
-            settings,
-            data,
-            name=f"{settings.dataset.name}-teacher",
-            home=home,
-            tracking_uri=tracking_uri,
-            console=console,
+        teacher = obtain_teacher(settings, data, home=home, tracking_uri=tracking_uri, console=console)
+        materials = Materials(
+            teacher=teacher,
+            probe=obtain_probe_set(teacher, home),
+            validation=data.validation,
+            images=load_images(settings, data),
         )
-        materials = Materials(teacher=teacher, probe=obtain_probe_set(teacher, home), validation=data.validation)
         with MlflowTracking(tracking_uri, home, run_id) as tracking:
             run = tracking.open_parent("distillations", run_id, {"dfkd.kind": "distillation"})
             run.log_params(flatten(to_dict(settings)) | {"commit": commit()} | versions())
-            began = time.monotonic()
+            curve.start()
             _train(settings, materials, str(folder), _listener(run, console, curve))
-            seconds = time.monotonic() - began
             state = CheckpointStore(str(folder)).newest(rank=0, world_size=settings.workers)
             assert state is not None  # the last epoch always leaves a checkpoint
             student = load_student(settings, teacher, state)
             scores = judge(student, teacher, data.test, settings.tasks)
-            run.log_metrics({f"test/{name}": value for name, value in scores.items()}, step=len(curve))
+            run.log_metrics({f"test/{name}": value for name, value in scores.items()}, step=curve.num_epochs)
             run.close("FINISHED")
-    console.show(_summary(settings, data, scores, seconds))
+    console.show(_summary(settings, data, scores, curve.seconds))
     if json_file:
-        _write_json(json_file, settings, scores, curve, seconds)
+        _write_json(json_file, settings, scores, curve)
     return scores
 
 
@@ -127,12 +123,14 @@ def _train(settings: ExperimentSettings, materials: Materials, uri: str, listen:
         run_data_parallel_here(settings, materials, uri, image_every=IMAGE_EVERY, on_report=listen)
 
 
-def _listener(run: Tracker, console: Console, curve: list[Report]) -> Callable[[Report], None]:
+def _listener(run: Tracker, console: Console, curve: Curve) -> Callable[[Report], None]:
     """Return what hears the epochs: it logs and prints them."""
 
     def listen(report: Report) -> None:
         metrics = {name: value for name, value in report.items() if "/" in name}
-        curve.append({"epoch": report["epoch"], "seconds": console.seconds} | metrics)
+        curve.add(report["epoch"], metrics)
+        if WARNING_KEY in report:
+            console.say(report[WARNING_KEY])
         run.log_metrics(metrics, step=report["epoch"])
         if PREVIEW_KEY in report:
             run.log_image("synthetic images", base64.b64decode(report[PREVIEW_KEY]), step=report["epoch"])
@@ -154,17 +152,12 @@ def _summary(settings: ExperimentSettings, data: RealData, scores: dict[str, flo
     return "\n".join(lines)
 
 
-def _write_json(
-    file: Path, settings: ExperimentSettings, scores: dict[str, float], curve: list[dict[str, Any]], seconds: float
-) -> None:
-    shown = to_dict(settings)
-    if settings.dataset.path is not None:  # results travel; where the images lay on one machine does not matter
-        shown["dataset"]["path"] = Path(settings.dataset.path).name
+def _write_json(file: Path, settings: ExperimentSettings, scores: dict[str, float], curve: Curve) -> None:
     facts = {
-        "settings": shown,
+        "settings": shareable(settings),
         "test": scores,
-        "distillation_seconds": seconds,
-        "curve": curve,
+        "distillation_seconds": curve.seconds,
+        "curve": curve.points,
         "commit": commit(),
         "versions": versions(),
         "cpu_count": os.cpu_count(),

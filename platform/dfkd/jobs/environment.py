@@ -22,9 +22,12 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Return the commit of the source tree, with ``+`` if it has changes, or ``unknown`` outside a checkout."""
-    root = Path(__file__).resolve().parents[3]
+    """Return the commit of the source tree, with ``+`` if it has changes, or ``unknown`` outside its own checkout."""
+    package = Path(__file__).resolve().parents[1]
+    root = package.parents[1]
     try:
+        if Path(_git(package, "rev-parse", "--show-toplevel")).resolve() / "platform" / "dfkd" != package:
+            return "unknown"  # installed somewhere inside another project, whose commit says nothing of us
         head = _git(root, "rev-parse", "HEAD")
         return head + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError, subprocess.TimeoutExpired):

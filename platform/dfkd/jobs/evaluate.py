@@ -3,47 +3,36 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 
 from dfkd.assembly import choose_device
 from dfkd.data import ImageSet, RealData, load_dataset
+from dfkd.jobs.command import open_output
 from dfkd.jobs.console import Console
 from dfkd.jobs.environment import commit, versions
+from dfkd.jobs.evaluate_options import REGISTRY, EvaluateOptions, needs_registry
 from dfkd.jobs.students import count_parameters
-from dfkd.jobs.teacher import training_key
+from dfkd.jobs.teacher import read_teacher, trained_before, training_key
 from dfkd.settings.experiment import ExperimentSettings, TeacherSettings
-from dfkd.settings.identity import to_dict
-from dfkd.tasks import TaskInput, evaluate
+from dfkd.settings.identity import shareable
+from dfkd.tasks import WITHOUT_LABELS, TaskInput, evaluate
 from dfkd.tasks.accuracy import top1
 from dfkd.tasks.binary import binary_scores
+from dfkd.tasks.calibration import expected_calibration_error
+from dfkd.tasks.corruption import accuracies
 from dfkd.tasks.protocol import predict_logits
-from dfkd.teachers import Teacher, load_teacher
+from dfkd.teachers import Teacher
+from dfkd.tracking.abandoned import end_abandoned_runs
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
-from dfkd.tracking.model_package import ImageClassifier
-from dfkd.tracking.registry_reading import find_teacher, load_foreign, load_registered, version_tags
-
-REGISTRY = "models:/"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EvaluateOptions:
-    """Options of ``experiments/evaluate.py``: see its ``--help``."""
-
-    model: str
-    split: Literal["train", "validation", "test"] = "test"
-    teacher: str | None = None
-    tasks: tuple[str, ...] = ()
-    json_file: str | None = None
-    home: str | None = None
-    tracking_uri: str | None = None
+from dfkd.tracking.registry_reading import find_teacher, version_tags
 
 
 def run_evaluation(settings: ExperimentSettings, options: EvaluateOptions, console: Console) -> dict[str, float]:
@@ -55,14 +44,17 @@ def run_evaluation(settings: ExperimentSettings, options: EvaluateOptions, conso
     """
     home = open_home(options.home)
     tracking_uri = resolve_tracking_uri(options.tracking_uri, home=home)
+    json_file = open_output(options.json_file)
     if needs_registry(settings, options):
         check_reachable(tracking_uri)
+        for line in end_abandoned_runs(home, tracking_uri):
+            console.say(line)
     data = load_dataset(settings.dataset)
     images = split_of(data, options.split)
     # A student is read as every trained network is; `Teacher` is a network with what is known of its data.
-    model = load(described(options.model, settings), data, tracking_uri)
-    source = teacher_source(settings, options, tracking_uri)
-    teacher = None if source is None else load(source, data, tracking_uri)
+    model = read_teacher(described(options.model, settings, tracking_uri), data, tracking_uri)
+    source = teacher_source(settings, options, data, tracking_uri)
+    teacher = None if source is None else read_teacher(source, data, tracking_uri)
     tasks = options.tasks or default_tasks(settings, data.num_classes)
     device = choose_device(settings)
     if teacher is None:
@@ -75,18 +67,12 @@ def run_evaluation(settings: ExperimentSettings, options: EvaluateOptions, conso
     for note in notes(options.model, teacher, tracking_uri):
         console.show(f"  note     {note}")
     console.show("\n".join(f"  {name:<32} {value:.4f}" for name, value in scores.items()))
-    if options.json_file:
+    if json_file:
         facts = {"data": data.title, "split": options.split, "images": len(images), "scores": scores}
         facts |= {"model": facts_of(model), "teacher": facts_of(teacher) if teacher else None}
-        facts |= {"dataset": to_dict(settings.dataset), "commit": commit(), "versions": versions()}
-        _write_json(Path(options.json_file), facts)
+        facts |= {"dataset": shareable(settings)["dataset"], "commit": commit(), "versions": versions()}
+        json_file.write_text(json.dumps(facts, indent=1))
     return scores
-
-
-def needs_registry(settings: ExperimentSettings, options: EvaluateOptions) -> bool:
-    """Whether MLflow has to be asked: for the model, or for the teacher that was trained with these settings."""
-    sources = (options.model, options.teacher or settings.teacher.weights)
-    return any(source is None or source.startswith(REGISTRY) for source in sources)
 
 
 def split_of(data: RealData, split: str) -> ImageSet:
@@ -96,9 +82,13 @@ def split_of(data: RealData, split: str) -> ImageSet:
     return data.splits[split]
 
 
-def described(weights: str, settings: ExperimentSettings) -> TeacherSettings:
+def described(weights: str, settings: ExperimentSettings, tracking_uri: str) -> TeacherSettings:
     """Return how to read a model: as it describes itself, else as the config's ``teacher`` says."""
-    if weights.startswith(REGISTRY) or _describes_itself(Path(weights).expanduser()):
+    if weights.startswith(REGISTRY):
+        describes_itself = "kind" in version_tags(weights, tracking_uri=tracking_uri)  # else somebody else's
+    else:
+        describes_itself = _describes_itself(Path(weights).expanduser())
+    if describes_itself:
         return TeacherSettings(weights=weights)
     return replace(settings.teacher, weights=weights, shifted=False)
 
@@ -111,25 +101,18 @@ def _describes_itself(path: Path) -> bool:
         return False
 
 
-def teacher_source(settings: ExperimentSettings, options: EvaluateOptions, tracking_uri: str) -> TeacherSettings | None:
+def teacher_source(
+    settings: ExperimentSettings, options: EvaluateOptions, data: RealData, tracking_uri: str
+) -> TeacherSettings | None:
     """Return where the teacher is: as the command says, else as the config says, else as the registry knows."""
     if options.teacher is not None:
-        return described(options.teacher, settings)
+        return described(options.teacher, settings, tracking_uri)
     if settings.teacher.weights is not None:
         return settings.teacher
-    uri = find_teacher(tracking_uri, training_key(settings))
-    return None if uri is None else replace(settings.teacher, weights=uri)
-
-
-def load(source: TeacherSettings, data: RealData, tracking_uri: str) -> Teacher:
-    """Load a trained network and check it against the data."""
-    return load_teacher(
-        source,
-        image_shape=data.image_shape,
-        class_names=data.class_names,
-        registry=partial(load_registered, tracking_uri=tracking_uri),
-        unpickle=partial(load_foreign, tracking_uri=tracking_uri, trust_pickle=source.trust_pickle),
-    )
+    if data.train is None:
+        return None
+    uri = find_teacher(tracking_uri, training_key(settings, data))
+    return None if uri is None else trained_before(settings, data, uri)
 
 
 def default_tasks(settings: ExperimentSettings, num_classes: int) -> tuple[str, ...]:
@@ -140,12 +123,19 @@ def default_tasks(settings: ExperimentSettings, num_classes: int) -> tuple[str, 
 def score_beside(
     model: Teacher, teacher: Teacher, images: ImageSet, tasks: Sequence[str], device: torch.device
 ) -> dict[str, float]:
-    """Score a model beside its teacher, each under its own normalisation."""
+    """Score a model beside its teacher, each under its own normalisation.
+
+    Raises:
+        ValueError: if a task does not suit the data, or all of them need labels and there are none.
+    """
+    if images.labels is None and not set(tasks) & set(WITHOUT_LABELS):
+        raise ValueError(f"--task: {', '.join(tasks)} needs labels, and these images have none. Take 'agreement'.")
     task_input = TaskInput(
-        student=_classifier(model, device),
-        teacher=_classifier(teacher, device),
+        student=model.model.to(device).eval(),
+        teacher=teacher.model.to(device).eval(),
         images=images,
-        normalise=lambda pixels: pixels,  # both classifiers normalise inside
+        normalise=model.normalise,
+        teacher_normalise=teacher.normalise,
         device=device,
     )
     return evaluate(tasks, task_input)
@@ -155,22 +145,25 @@ def score_alone(model: Teacher, images: ImageSet, tasks: Sequence[str], device: 
     """Score a model of which no teacher is known: what tasks say of the model itself.
 
     Raises:
-        ValueError: if no task is left, because all of them compare with a teacher.
+        ValueError: if no task is left, because all of them compare with a teacher, or there are no labels.
     """
-    logits = predict_logits(_classifier(model, device), images.images, normalise=lambda pixels: pixels, device=device)
-    labels = images.labels
+    labels = images.require_labels()
+    network = model.model.to(device).eval()
+    logits = predict_logits(network, images.images, normalise=model.normalise, device=device)
     scores: dict[str, float] = {}
     if "accuracy" in tasks:
         scores["accuracy/top1"] = top1(logits, labels)
     if "binary" in tasks and logits.shape[1] == 2:
         scores |= {f"binary/{name}": value for name, value in binary_scores(logits, labels).items()}
+    if "calibration" in tasks:
+        scores["calibration/ece"] = expected_calibration_error(logits, labels)
+    if "corruption" in tasks:
+        each = accuracies(network, images, normalise=model.normalise, device=device)
+        scores["corruption/top1"] = statistics.fmean(each.values())
+        scores |= {f"corruption/{name}": value for name, value in each.items()}
     if not scores:
         raise ValueError(f"--task: {', '.join(tasks)} needs a teacher, and none is known. Give --teacher.")
     return scores
-
-
-def _classifier(network: Teacher, device: torch.device) -> ImageClassifier:
-    return ImageClassifier(network.model, mean=network.mean, std=network.std).to(device).eval()
 
 
 def notes(model: str, teacher: Teacher | None, tracking_uri: str) -> list[str]:
@@ -180,7 +173,7 @@ def notes(model: str, teacher: Teacher | None, tracking_uri: str) -> list[str]:
     found = ["shifted teacher: trained on other images than these"] if teacher.shifted else []
     tags = version_tags(model, tracking_uri=tracking_uri) if model.startswith(REGISTRY) else {}
     if tags.get("kind") == "student" and tags["teacher_hash"] != teacher.hash:
-        found.append(f"this student was distilled from another teacher (weights {tags['teacher_hash'][:16]})")
+        found.append(f"this student was distilled from another teacher ({tags['teacher_hash'][:16]})")
     return found
 
 
@@ -193,8 +186,3 @@ def facts_of(network: Teacher) -> dict[str, Any]:
     """Return what a result file says of a network."""
     facts = {"source": network.provenance, "architecture": network.architecture, "hash": network.hash}
     return facts | {"parameters": count_parameters(network.model), "shifted": network.shifted}
-
-
-def _write_json(file: Path, facts: dict[str, Any]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(facts, indent=1))

@@ -7,7 +7,7 @@ from pathlib import Path
 from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.resources import autoscales, check_fits, num_nodes
 from dfkd.data.real_data import RealData
-from dfkd.search.space import SearchSpace
+from dfkd.search.space import CHECK_WORKERS, SearchSpace
 from dfkd.tracking.home import refuse_local_store_on_cluster
 
 #: Objective of a search -> key of a trial's reports.
@@ -18,7 +18,6 @@ REPORT_KEYS = {
     "val_accuracy": "val/accuracy/top1",
     "val_balanced_accuracy": "val/binary/balanced_accuracy",
 }
-CHECK_WORKERS = 2  # of the run that holds data-parallel training against a single worker
 
 
 def check_cluster(space: SearchSpace, *, tracking_uri: str, storage: str | None) -> None:
@@ -31,7 +30,7 @@ def check_cluster(space: SearchSpace, *, tracking_uri: str, storage: str | None)
     """
     settings = space.resolve({})
     check_fits(settings, settings.workers)
-    if runs_workers_check(space):
+    if space.checks_workers:
         try:
             check_fits(settings, CHECK_WORKERS)
         except ValueError as error:
@@ -42,11 +41,6 @@ def check_cluster(space: SearchSpace, *, tracking_uri: str, storage: str | None)
             "--storage: the cluster has several nodes or may get them, and checkpoints in the home folder would lie on "
             "each node's own disk. Give a folder that all nodes share, or an address such as s3://bucket/prefix."
         )
-
-
-def runs_workers_check(space: SearchSpace) -> bool:
-    """Whether the default settings also run with two workers: wanted, and no worker count of the search itself."""
-    return space.settings.workers_check and space.resolve({}).workers == 1
 
 
 def resolve_storage(storage: str, *, name: str) -> str:
@@ -72,6 +66,10 @@ def check_objective(space: SearchSpace, data: RealData) -> None:
         raise ValueError(
             f"objective.metric: '{metric}' needs {space.settings.objective.needs}, and the dataset has no validation "
             "split. Use 'agreement' or 'kl', which need none, or set dataset.validation_fraction."
+        )
+    if space.settings.objective.needs == "labelled real images" and data.validation and data.validation.labels is None:
+        raise ValueError(
+            f"objective.metric: '{metric}' needs labels, and the validation images have none. Use 'agreement_real'."
         )
     task = REPORT_KEYS[metric].split("/")[1]
     if metric not in ("agreement", "kl") and task not in space.resolve({}).tasks:

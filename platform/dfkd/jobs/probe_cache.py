@@ -1,4 +1,4 @@
-"""The probe set of a teacher, made once and kept in the home folder."""
+"""The probe set of a teacher, made once and kept in the home folder; and which exam an objective is of."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
+from dfkd.assembly import Materials
 from dfkd.probe_set import RECIPE_VERSION, ProbeSet, make_probe_set
 from dfkd.teachers import Teacher
 
@@ -36,3 +37,17 @@ def obtain_probe_set(teacher: Teacher, home: Path) -> ProbeSet:
 def probe_hash(probe: ProbeSet) -> str:
     """Return a hash of the probe's images: scores of equal probes can be compared."""
     return hashlib.sha256(probe.images.numpy().tobytes()).hexdigest()[:16]
+
+
+def exam_hash(metric: str, materials: Materials) -> str:
+    """Return a hash of the images that give an objective's values: those of one exam can be compared.
+
+    Args:
+        metric: key of a trial's reports: ``probe/...``, or ``val/...`` for real validation images.
+        materials: of the search; has what the metric is computed from.
+    """
+    if metric.startswith("probe/"):
+        assert materials.probe is not None
+        return probe_hash(materials.probe)
+    assert materials.validation is not None
+    return materials.validation.fingerprint()

@@ -12,7 +12,8 @@ from pathlib import Path
 from dfkd.jobs.command import catch_termination
 
 #: Read by Ray, here and in the trials' processes. Ray Tune's own output would write each result three times more, and
-#: it takes an interrupt for a good end; Ray Train takes one report a poll, whose 2 s would stall short epochs.
+#: it takes an interrupt for a good end; Ray Train takes one report a poll, whose 2 s would stall short epochs; and a
+#: process that was given no GPU must see none, or `device: auto` would take one that Ray does not count.
 ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -20,7 +21,7 @@ ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_COLOR_PREFIX": "0",
 }

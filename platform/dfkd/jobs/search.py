@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dfkd.assembly import Materials
+from dfkd.assembly import Materials, load_images
 from dfkd.cluster.trial import TrialPlan
 from dfkd.cluster.trial_events import TrialEvents
 from dfkd.cluster.tuner import Objective, make_scheduler, make_searcher, run_trials
@@ -16,51 +16,31 @@ from dfkd.data.real_data import RealData
 from dfkd.jobs.command import open_output
 from dfkd.jobs.console import Console
 from dfkd.jobs.environment import commit, versions
-from dfkd.jobs.floor import start_floor
+from dfkd.jobs.floor import FloorRun, start_floor
 from dfkd.jobs.outcome import Outcome, conclude
 from dfkd.jobs.preparation import (
-    CHECK_WORKERS,
     REPORT_KEYS,
     check_cluster,
     check_objective,
     resolve_storage,
-    runs_workers_check,
 )
-from dfkd.jobs.probe_cache import obtain_probe_set
+from dfkd.jobs.probe_cache import obtain_probe_set, probe_hash
 from dfkd.jobs.ray_cluster import connected
+from dfkd.jobs.running import Running
 from dfkd.jobs.search_folder import SearchFolder, find_search_folder, new_search_folder
-from dfkd.jobs.search_listener import SearchListener, flatten
+from dfkd.jobs.search_listener import SearchListener
 from dfkd.jobs.search_options import SearchOptions
 from dfkd.jobs.story import last_screen, outcome_as_json
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.jobs.trial_records import TrialRecords
-from dfkd.search.optuna_space import distributions, make_sampler, open_study, stale_params, study_storage
-from dfkd.search.space import SearchSpace
-from dfkd.settings.experiment import ExperimentSettings
-from dfkd.settings.identity import settings_key, to_dict
+from dfkd.search.optuna_space import make_sampler, open_study, stale_params, study_storage
+from dfkd.search.space import CHECK_WORKERS, SearchSpace
+from dfkd.settings.identity import flatten, to_dict
 from dfkd.settings.search import SamplerSettings
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
 from dfkd.tracking.mlflow_tracker import MlflowTracking
 from dfkd.tracking.protocol import Tracker
-
-
-@dataclass(frozen=True, kw_only=True)
-class Running:
-    """What the phases of a search share while it runs."""
-
-    space: SearchSpace
-    options: SearchOptions
-    home: Path
-    folder: SearchFolder
-    storage: str
-    tracking_uri: str
-    objective: Objective
-    materials: Materials
-    data: RealData
-    records: TrialRecords
-    tracking: MlflowTracking
-    console: Console
 
 
 def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> Outcome:
@@ -82,20 +62,20 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
     json_file = open_output(options.json_file)
     check_reachable(tracking_uri)
     with connected():
-        check_cluster(space, tracking_uri=tracking_uri, storage=options.storage)
+        shared_storage = options.storage or (earlier.facts().get("storage") if earlier else None)
+        check_cluster(space, tracking_uri=tracking_uri, storage=shared_storage)
         data = load_dataset(space.resolve({}).dataset)
         check_objective(space, data)
         folder = earlier or new_search_folder(home, space)
-        folder.note(state="running")
-        storage = resolve_storage(options.storage, name=folder.search_id) if options.storage else str(folder.path)
+        storage = obtain_storage(options, folder)
         trials, metric = space.settings.trials, space.settings.objective.metric
         console.say(f"search {folder.search_id}: {trials} trials, selected on {metric}")
         materials = obtain_materials(space, options, data, home=home, tracking_uri=tracking_uri, console=console)
+        assert materials.probe is not None
+        folder.pin(teacher_hash=materials.teacher.hash, probe_hash=probe_hash(materials.probe))
         with MlflowTracking(tracking_uri, home, folder.search_id) as tracking:
             running = Running(
                 space=space,
-                options=options,
-                home=home,
                 folder=folder,
                 storage=storage,
                 tracking_uri=tracking_uri,
@@ -108,33 +88,54 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
             )
             parent = open_parent(running)
             check_workers(running)
-            floor = start_floor(space.resolve({}), materials) if options.floor else None
+            beside_trials = running.plan().workers == 1  # a trial of several workers may need every device at once
+            floor = find_floor(running) if beside_trials else None
+            repeat_default(running)
             search_trials(running)
-            outcome = conclude(running, parent, floor, plan=plan_of(running, workers=search_workers(space)))
+            outcome = conclude(running, parent, floor or find_floor(running))
             parent.close("FINISHED")
             run_url = tracking.run_url()
-    folder.note(state="finished", trials=space.settings.trials, student=outcome.model_uri)
+    folder.note(finished_trials=trials, student=outcome.registered.uri)
     if json_file:
         json_file.write_text(outcome_as_json(running, outcome, seconds=console.seconds))
     console.show(last_screen(outcome, tracking_uri=tracking_uri, run_url=run_url, seconds=console.seconds))
     return outcome
 
 
+def obtain_storage(options: SearchOptions, folder: SearchFolder) -> str:
+    """Return where checkpoints go; a search that goes on finds those that it left.
+
+    Raises:
+        OSError: it cannot be written.
+        ValueError: it is not where the search began.
+    """
+    if options.storage is None:
+        return str(folder.facts().get("storage", folder.path))
+    storage = resolve_storage(options.storage, name=folder.search_id)
+    folder.pin(storage=storage)
+    return storage
+
+
 def obtain_materials(
     space: SearchSpace, options: SearchOptions, data: RealData, *, home: Path, tracking_uri: str, console: Console
 ) -> Materials:
     """Return what all trials share: the teacher, its probe set, and real images for reports."""
+    settings = space.resolve({})
     teacher = obtain_teacher(
-        space.resolve({}),
+        settings,
         data,
-        name=f"{space.settings.name}-teacher",
         home=home,
         tracking_uri=tracking_uri,
         console=console,
         retrain=options.retrain_teacher,
     )
     console.say("probe set: making an exam from the teacher alone, or reading it if it was made before")
-    return Materials(teacher=teacher, probe=obtain_probe_set(teacher, home), validation=data.validation)
+    return Materials(
+        teacher=teacher,
+        probe=obtain_probe_set(teacher, home),
+        validation=data.validation,
+        images=load_images(settings, data),
+    )
 
 
 def objective_of(space: SearchSpace) -> Objective:
@@ -162,17 +163,6 @@ def open_parent(running: Running) -> Tracker:
     return parent
 
 
-def plan_of(running: Running, *, workers: int) -> TrialPlan:
-    """Return what the trials of a phase share."""
-    tracking = running.space.settings.tracking
-    return TrialPlan(
-        space=running.space,
-        storage=running.storage,
-        workers=workers,
-        image_every=tracking.image_every if tracking.images else 0,
-    )
-
-
 def listener_of(running: Running, plan: TrialPlan) -> SearchListener:
     """Return who hears of a phase's trials."""
     maximise = running.objective.mode == "max"
@@ -184,34 +174,33 @@ def listener_of(running: Running, plan: TrialPlan) -> SearchListener:
         records=running.records,
         tracking=running.tracking,
         console=running.console,
-        planned=planned_trials(running.space),
+        planned=running.space.settings.trials,
+        searched=running.plan().resolve,
     )
-
-
-def planned_trials(space: SearchSpace) -> int:
-    """Return how many trials the search has in all; the run with two workers is one of them."""
-    return space.settings.trials
-
-
-def search_workers(space: SearchSpace) -> int:
-    """Return the data-parallel workers of each searched trial."""
-    return space.resolve({}).workers
 
 
 def check_workers(running: Running) -> None:
     """Run the default settings once, alone, with two workers on Ray Train, unless the search does so anyway."""
-    space = running.space
-    if not runs_workers_check(space):
-        return
-    plan = plan_of(running, workers=CHECK_WORKERS)
-    settings = plan.resolve(space.defaults())
-    known = running.records.get(settings_key(settings))
+    if running.space.checks_workers:
+        run_default(running, running.plan(workers=CHECK_WORKERS), name="workers_check")
+
+
+def repeat_default(running: Running) -> None:
+    """Run the default settings under other seeds: by how much they differ, other trials differ by chance."""
+    seed = running.space.resolve({}).seed
+    for repeat in range(1, running.space.settings.seed_repeats + 1):
+        run_default(running, running.plan(seed=seed + repeat), name=f"seed_repeat-{repeat}")
+
+
+def run_default(running: Running, plan: TrialPlan, *, name: str) -> None:
+    """Run the default settings by a plan of their own, unless this search did so before."""
+    known = running.records.get(plan.key(running.space.defaults()))
     if known is not None and known.status == "complete":
         return
     run_trials(
         plan,
         running.materials,
-        name="workers_check",
+        name=name,
         num_trials=1,
         objective=running.objective,
         searcher=None,
@@ -219,54 +208,46 @@ def check_workers(running: Running) -> None:
     )
 
 
+def find_floor(running: Running) -> FloorRun | None:
+    """Start KD on random noise, unless this search knows its scores already or there is nothing to score it on."""
+    if running.data.test is None or "floor_scores" in running.folder.facts():
+        return None
+    return start_floor(running.space.resolve({}), running.materials)
+
+
 def search_trials(running: Running) -> None:
     """Run the searched trials that are still missing; the default settings come first."""
     space = running.space
     storage = study_storage(running.folder.path / "optuna.db")
     study = open_study(storage, name=running.folder.search_id, direction=space.settings.objective.goal)
-    plan = plan_of(running, workers=search_workers(space))
-    ended = [
-        r for r in running.records.all() if r.workers == plan.workers and r.status in ("complete", "stopped", "failed")
-    ]
-    reserved = 1 if runs_workers_check(space) else 0
-    missing = space.settings.trials - reserved - len(ended)
+    plan = running.plan()
+    ended = [record for record in running.searched() if record.status in ("complete", "stopped", "failed")]
+    missing = space.settings.trials - space.reserved_trials - len(ended)
     if missing <= 0:
         return
     first: list[dict[str, Any]] = stale_params(study)
     if not any(record.is_default for record in ended) and space.defaults() not in first:
         first.insert(0, space.defaults())
-    stopping = space.settings.early_stopping
-    settings = plan.resolve({})
-    run_trials(
+    ran = run_trials(
         plan,
         running.materials,
         name=f"trials-{len(ended)}",
         num_trials=missing,
         objective=running.objective,
         searcher=make_searcher(
-            distributions(space),
+            plan,
             objective=running.objective,
             sampler=make_sampler(resumed_sampler(space, len(ended))),
             storage=storage,
             study_name=running.folder.search_id,
             first=first[:missing],
         ),
-        scheduler=make_scheduler(
-            running.objective,
-            grace_epochs=stopping.grace_epochs,
-            reduction_factor=stopping.reduction_factor,
-            total_epochs=total_epochs(settings),
-        )
-        if stopping
-        else None,
+        scheduler=make_scheduler(plan, running.objective),
         callbacks=[TrialEvents(listener_of(running, plan))],
         concurrency=space.settings.concurrency,
     )
-
-
-def total_epochs(settings: ExperimentSettings) -> int:
-    """Return the epochs of a run, warm-up included."""
-    return settings.distillation.epochs + getattr(settings.synthesis, "warm_up_epochs", 0)
+    if ran < missing:
+        running.console.say(f"the space has no further point: all {len(ended) + ran} were run")
 
 
 def resumed_sampler(space: SearchSpace, num_ended: int) -> SamplerSettings:

@@ -36,6 +36,22 @@ class SearchFolder:
         partial.write_text(json.dumps(self.facts() | facts, indent=1, default=str))
         os.replace(partial, self._file)
 
+    def pin(self, **facts: str) -> None:
+        """Remember what must stay as it is for as long as the search goes on.
+
+        Raises:
+            ValueError: it is not what it was when the search began.
+        """
+        known = self.facts()
+        for name, value in facts.items():
+            if known.get(name, value) != value:
+                raise ValueError(
+                    f"--resume: '{self.search_id}' was run with {name.replace('_', ' ')} '{known[name]}', and now it "
+                    f"is '{value}', so its trials would not compare. Go back to what it was, or leave --resume out to "
+                    "search anew."
+                )
+        self.note(**facts)
+
     @property
     def _file(self) -> Path:
         return self.path / "search.json"
@@ -53,9 +69,9 @@ def find_search_folder(home: Path, space: SearchSpace) -> SearchFolder:
         facts = folder.facts()
         if facts.get("space_key") != space.key:
             continue
-        if facts.get("state") == "finished" and facts["trials"] >= space.settings.trials:
+        if facts.get("finished_trials", -1) >= space.settings.trials:
             raise ValueError(
-                f"--resume: '{folder.search_id}' has run its {facts['trials']} trials, and its student is "
+                f"--resume: '{folder.search_id}' has run its {facts['finished_trials']} trials, and its student is "
                 f"{facts['student']}. Give more with --trials, or leave --resume out to search anew."
             )
         return folder

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import base64
+import functools
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dfkd.cluster.worker import PREVIEW_KEY, WARNING_KEY
 from dfkd.jobs.console import Console, duration
+from dfkd.jobs.time_left import seconds_left
 from dfkd.jobs.trial_records import TrialRecord, TrialRecords
 from dfkd.settings.experiment import ExperimentSettings
-from dfkd.settings.identity import settings_key, to_dict
+from dfkd.settings.identity import flatten, settings_key, to_dict
 from dfkd.tracking.mlflow_tracker import MlflowTracking
 from dfkd.tracking.protocol import Tracker
 
-PREVIEW_KEY = "preview_png"
 SECONDS_BETWEEN_LINES = 5.0
 
 
@@ -30,6 +33,8 @@ class SearchListener:
         tracking: opens a child run a trial.
         console: what a person reads.
         planned: trials that the whole search will run.
+        searched: resolves the params of the searched trials, which have the same number of workers and the same seed;
+            one with others is no measure of their values and times.
     """
 
     def __init__(
@@ -43,20 +48,24 @@ class SearchListener:
         tracking: MlflowTracking,
         console: Console,
         planned: int,
+        searched: Callable[[Mapping[str, Any]], ExperimentSettings],
     ) -> None:
         self._resolve, self._defaults, self._objective, self._better = resolve, dict(defaults), objective, better
         self._records, self._tracking, self._console, self._planned = records, tracking, console, planned
+        self._searched = _group(searched(defaults))
         self._trackers: dict[str, Tracker] = {}
-        self._begun: dict[str, float] = {}
+        self._begun: dict[str, float] = {}  # on the clock; for one that goes on, as if it had run until now
+        self._most_running = 0
         self._last_line = 0.0
 
     def started(self, params: dict[str, Any]) -> None:
         """Open the trial's run, or go on with it."""
         settings = self._resolve(params)
         record = self._record(settings, params)
+        verb = "starts" if self._records.get(record.key) is None else "goes on"
         record.status, record.error = "running", None
         self._records.save(record)
-        name = run_name(settings.synthesis.method, params, is_default=record.is_default, workers=record.workers)
+        name = run_name(settings.synthesis.method, params) if not record.is_default else self._default_name(settings)
         tracker = self._tracking.open_child(
             record.key,
             name,
@@ -64,8 +73,9 @@ class SearchListener:
         )
         tracker.log_params(flatten(to_dict(settings)))
         self._trackers[record.key] = tracker
-        self._begun[record.key] = time.monotonic()
-        self._console.say(f"trial {record.number + 1}/{self._planned} starts: {name}")
+        self._most_running = max(self._most_running, len(self._trackers))
+        self._begun.setdefault(record.key, time.monotonic() - record.seconds)
+        self._console.say(f"trial {record.number + 1}/{self._planned} {verb}: {name}")
 
     def reported(self, params: dict[str, Any], report: dict[str, Any]) -> None:
         """Log an epoch, and now and then print it."""
@@ -73,11 +83,14 @@ class SearchListener:
         record = self._record(settings, params)
         metrics = {key: value for key, value in report.items() if isinstance(value, int | float) and "/" in key}
         record.metrics = metrics | {"epoch": report["epoch"], "finished": bool(report.get("finished"))}
+        record.seconds = time.monotonic() - self._begun[record.key]
         tracker = self._trackers[record.key]
         tracker.log_metrics(metrics, step=report["epoch"])
         if PREVIEW_KEY in report:
             tracker.log_image("synthetic images", base64.b64decode(report[PREVIEW_KEY]), step=report["epoch"])
         self._records.save(record)
+        if WARNING_KEY in report:
+            self._console.say(f"trial {record.number + 1}/{self._planned} warning: {report[WARNING_KEY]}")
         if time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             self._console.say(self._progress_line(record, settings))
@@ -89,7 +102,8 @@ class SearchListener:
         complete = bool(record.metrics.get("finished"))
         record.status = "failed" if error else "complete" if complete else "stopped"
         record.error = error
-        record.seconds += time.monotonic() - self._begun.get(record.key, time.monotonic())
+        now = time.monotonic()
+        record.seconds = now - self._begun.pop(record.key, now - record.seconds)
         self._records.save(record)
         if tracker := self._trackers.pop(record.key, None):
             tracker.set_tags({"dfkd.status": record.status} | ({"dfkd.error": error} if error else {}))
@@ -109,59 +123,70 @@ class SearchListener:
             number=len(self._records),
             params=dict(params),
             workers=settings.workers,
+            seed=settings.seed,
             is_default=dict(params) == self._defaults,
         )
+
+    def _default_name(self, settings: ExperimentSettings) -> str:
+        """Return the name of a run of the default settings, with what it differs in from the searched trials."""
+        workers, seed = self._searched
+        other_workers = f", {settings.workers} workers" if settings.workers != workers else ""
+        other_seed = f", seed {settings.seed}" if settings.seed != seed else ""
+        return f"{settings.synthesis.method} default settings{other_workers}{other_seed}"
 
     def _value(self, record: TrialRecord) -> str:
         value = record.metrics.get(self._objective)
         return "-" if value is None else f"{value:.4f}"
 
     def _progress_line(self, record: TrialRecord, settings: ExperimentSettings) -> str:
-        total = settings.distillation.epochs + getattr(settings.synthesis, "warm_up_epochs", 0)
-        warm = record.metrics["epoch"] + 1 > total - settings.distillation.epochs
-        what = f"{self._short_objective} {self._value(record)}" if warm else "filling the image bank"
-        done = self._ended()
-        best = [r.metrics[self._objective] for r in done if r.status == "complete" and self._objective in r.metrics]
-        leader = ""
-        if best:
-            top = best[0]
-            for value in best[1:]:
-                top = value if self._better(value, top) else top
-            leader = f" | best so far {top:.4f}"
-        epoch = record.metrics["epoch"] + 1
-        return f"trial {record.number + 1}/{self._planned} epoch {epoch}/{total}: {what}{leader}{self._time_left()}"
+        done = record.metrics["epoch"] + 1
+        learns = done > settings.warm_up_epochs
+        what = f"{self._short_objective} {self._value(record)}" if learns else "filling the image bank"
+        where = f"trial {record.number + 1}/{self._planned} epoch {done}/{settings.total_epochs}"
+        return f"{where}: {what}{self._best_so_far()}{self._time_left()}"
 
-    def _ended(self) -> list[TrialRecord]:
-        return [record for record in self._records.all() if record.status != "running"]
+    def _best_so_far(self) -> str:
+        ended = (record for record in self._comparable() if record.status == "complete")
+        values = [record.metrics[self._objective] for record in ended if self._objective in record.metrics]
+        if not values:
+            return ""
+        best = functools.reduce(lambda first, second: second if self._better(second, first) else first, values)
+        return f" | best so far {best:.4f}"
+
+    def _comparable(self) -> list[TrialRecord]:
+        return [record for record in self._records.all() if _group(record) == self._searched]
 
     def _time_left(self) -> str:
-        """Estimate the time left from the trials that ended, running as many at a time as now."""
-        ended = [record for record in self._ended() if record.seconds > 0]
-        left = self._planned - len(self._ended())
-        if not ended or left <= 0:
+        """Return an estimate in words, or nothing before a trial of this search has ended."""
+        seconds = [record.seconds for record in self._comparable() if record.status in ("complete", "stopped")]
+        records = self._records.all()
+        running = [self._share_left(record) for record in records if record.key in self._trackers]
+        to_start = self._planned - len(running) - sum(record.status != "running" for record in records)
+        if not seconds or not (running or to_start > 0):
             return ""
-        mean = sum(record.seconds for record in ended) / len(ended)
-        return f" | about {duration(mean * left / max(1, len(self._trackers)))} left"
+        left = seconds_left(
+            mean_seconds=statistics.fmean(seconds),
+            running=running,
+            to_start=to_start,
+            concurrency=self._most_running,
+        )
+        return f" | about {duration(left)} left"
+
+    def _share_left(self, record: TrialRecord) -> float:
+        epochs: int = record.metrics.get("epoch", -1) + 1
+        return 1 - epochs / self._resolve(record.params).total_epochs
 
 
-def run_name(method: str, params: Mapping[str, Any], *, is_default: bool, workers: int) -> str:
+def _group(trial: TrialRecord | ExperimentSettings) -> tuple[int, int]:
+    """Return what comparable trials have in common."""
+    return trial.workers, trial.seed
+
+
+def run_name(method: str, params: Mapping[str, Any]) -> str:
     """Return a name that a list of runs reads well with: ``cae adversarial=1.3 learning_rate=0.2``."""
-    if is_default:
-        return f"{method} default settings" + (f", {workers} workers" if workers > 1 else "")
     parts = [f"{path.rsplit('.', 1)[-1]}={_short(value)}" for path, value in params.items()]
     return " ".join([method, *parts])
 
 
 def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as one level of dotted paths."""
-    flat: dict[str, Any] = {}
-    for key, value in plain.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

@@ -13,9 +13,8 @@ class SearchOptions:
         home: folder of everything that is kept; None is ``~/.dfkd``.
         tracking_uri: of MLflow; None takes ``MLFLOW_TRACKING_URI``, else a store in the home folder.
         storage: folder or URI for checkpoints, shared by all nodes; None is in the home folder.
-        resume: go on with the newest unfinished search of this space.
+        resume: go on with the newest search of this space.
         retrain_teacher: train the teacher anew.
-        floor: also run KD on random noise.
         json_file: where to write the outcome for other programs.
     """
 
@@ -24,5 +23,4 @@ class SearchOptions:
     storage: str | None = None
     resume: bool = False
     retrain_teacher: bool = False
-    floor: bool = True
     json_file: str | None = None

@@ -14,8 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import nn
 
+from dfkd.jobs.choice import Choice
 from dfkd.jobs.console import percent
 from dfkd.jobs.environment import commit, versions
+from dfkd.jobs.running import Running
 from dfkd.jobs.trial_records import TrialRecord
 from dfkd.tasks.confusion import confusion_matrix
 from dfkd.tasks.protocol import predict_logits
@@ -23,50 +25,54 @@ from dfkd.tracking.connection import ui_address, ui_command
 
 if TYPE_CHECKING:
     from dfkd.jobs.outcome import Outcome
-    from dfkd.jobs.search import Running
 
 
 def description(running: Running, outcome: Outcome) -> str:
     """Return the text on top of the parent run's page, in Markdown."""
-    space, teacher = running.space, running.materials.teacher
+    space, teacher, choice = running.space, running.materials.teacher, outcome.choice
     shifted = " (shifted teacher: trained on other images than it is judged on)" if teacher.shifted else ""
-    best = outcome.record
+    registered = outcome.registered
     lines = [
         f"## {space.settings.name}: the best data-free student of {teacher.architecture}{shifted}",
         f"Data for reports: {running.data.title}. Trials were selected on `{space.settings.objective.metric}`, which "
-        f"uses {space.settings.objective.needs}. The test split was used once, for the table below.",
+        f"uses {space.settings.objective.needs}. {test_table(outcome)}",
         "",
-        "| test split | accuracy | agreement with the teacher |",
-        "|---|---|---|",
-        *score_rows(outcome),
+        f"**Chosen:** trial {choice.record.number + 1}, {_settings_in_words(choice.record)}{against_default(choice)}. "
+        f"Differences below {choice.margin.value:.4f} count as ties ({choice.margin.source}).",
+        f"**Registered:** `{registered.uri}`. {'It is champion: ' if registered.promoted else ''}{registered.reason}",
         "",
-        f"**Chosen:** trial {best.number + 1}, {_settings_in_words(best)}. "
-        f"Differences below {outcome.margin.value:.4f} count as ties ({outcome.margin.source}).",
-        f"**Registered:** `{outcome.model_uri}`. "
-        + (
-            f"It is champion: {outcome.registered.reason}" if outcome.registered.promoted else outcome.registered.reason
-        ),
+        "**No privacy guarantee:** see the student's card.",
         "",
         "### How far the choice can be trusted",
-        outcome.trust.to_markdown(),
+        choice.trust.to_markdown(),
         "### Trials",
         trial_table(running.records.all(), running.objective.metric),
-        "",
-        "No privacy guarantee: see the student's card.",
     ]
     return "\n".join(lines)
 
 
-def score_rows(outcome: Outcome) -> list[str]:
-    """Return one table row a model: teacher, student, default settings, noise floor."""
-    scores = outcome.scores
+def test_table(outcome: Outcome) -> str:
+    """Return a sentence on the test split and a table of it, one row a model: teacher, student, noise floor."""
+    scores, floor = outcome.scores, outcome.floor_scores
+    if not scores:
+        return "There are no test images: how accurate the student is on real ones is not known."
     rows = [
         ("teacher", scores.get("accuracy/teacher_top1"), None),
         ("**student**", scores.get("accuracy/top1"), scores.get("agreement/top1")),
-        ("default settings", outcome.default_scores.get("accuracy/top1"), outcome.default_scores.get("agreement/top1")),
-        ("KD on random noise", outcome.floor_scores.get("accuracy/top1"), outcome.floor_scores.get("agreement/top1")),
+        ("KD on random noise", floor.get("accuracy/top1"), floor.get("agreement/top1")),
     ]
-    return [f"| {name} | {percent(accuracy)} | {percent(agreement)} |" for name, accuracy, agreement in rows]
+    lines = ["The test split was used for this table and for nothing else.", ""]
+    lines += ["| test split | accuracy | agreement with the teacher |", "|---|---|---|"]
+    lines += [f"| {name} | {percent(accuracy)} | {percent(agreement)} |" for name, accuracy, agreement in rows]
+    return "\n".join(lines)
+
+
+def against_default(choice: Choice) -> str:
+    """Return how the chosen settings compare with the default ones on the validation split, as half a sentence."""
+    if choice.record.is_default or choice.default is None:
+        return ""
+    chosen, default = (r.metrics.get("val/accuracy/top1") for r in (choice.record, choice.default))
+    return f" (validation accuracy {percent(chosen)}, default settings {percent(default)})"
 
 
 def trial_table(records: list[TrialRecord], objective: str) -> str:
@@ -94,14 +100,14 @@ def trial_table(records: list[TrialRecord], objective: str) -> str:
 
 def _settings_in_words(record: TrialRecord) -> str:
     if record.is_default:
-        return "default settings"
+        return f"default settings, seed {record.seed}"
     return ", ".join(
         f"{path.rsplit('.', 1)[-1]} {value:.3g}" if isinstance(value, float) else f"{path.rsplit('.', 1)[-1]} {value}"
         for path, value in record.params.items()
     )
 
 
-def search_artifacts(running: Running, outcome: Outcome, student: nn.Module) -> dict[str, bytes]:
+def search_artifacts(running: Running, student: nn.Module) -> dict[str, bytes]:
     """Return the parent run's files: the trial table, Optuna's plots, the winner's confusion matrix."""
     return (
         {"trials.parquet": trial_parquet(running.records.all())}
@@ -159,7 +165,7 @@ def confusion_plot(running: Running, student: nn.Module) -> dict[str, bytes]:
     if images is None:
         return {}
     logits = predict_logits(student, images.images, normalise=teacher.normalise, device="cpu")
-    matrix = confusion_matrix(logits, images.labels, len(teacher.class_names))
+    matrix = confusion_matrix(logits, images.require_labels(), len(teacher.class_names))
     names = list(teacher.class_names)
     figure = go.Figure(
         go.Heatmap(
@@ -186,21 +192,32 @@ def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: f
         ("student/teacher", "accuracy/ratio", "of the teacher's accuracy"),
         ("agreement", "agreement/top1", "same decision as the teacher on the test images"),
     ]
-    lines = ["", "=" * 78, *(f"  {name:<16} {percent(scores.get(key)):>8}   {words}" for name, key, words in rows)]
-    floor = percent(outcome.floor_scores.get("accuracy/top1"))
-    lines.append(f"  {'noise floor':<16} {floor:>8}   KD on random noise, same student steps")
+    lines = ["", "=" * 78]
+    if scores:
+        lines += [f"  {name:<16} {percent(scores.get(key)):>8}   {words}" for name, key, words in rows]
+        floor = percent(outcome.floor_scores.get("accuracy/top1"))
+        lines.append(f"  {'noise floor':<16} {floor:>8}   KD on random noise, same student steps")
+    else:
+        agreement = percent(outcome.choice.record.metrics.get("probe/agreement"))
+        lines.append(f"  {'student':<16} {'-':>8}   accuracy unknown: no test images; {sizes} ({smaller})")
+        lines.append(f"  {'agreement':<16} {agreement:>8}   same decision as the teacher on its synthetic probe set")
     for name in ("balanced_accuracy", "auroc", "sensitivity", "specificity"):
         if f"binary/{name}" in scores:
             teacher = scores.get(f"binary/teacher_{name}")
             lines.append(f"  {name:<16} {scores[f'binary/{name}']:>8.3f}   teacher {teacher:.3f}")
-    lines += [f"  best settings    {_settings_in_words(outcome.record)}"]
-    if outcome.check is not None and outcome.check.status == "complete":
-        two = percent(outcome.check.metrics.get("val/accuracy/top1"))
-        one = percent(outcome.default_validation)
-        words = f"validation accuracy with the default settings (one worker: {one}), {outcome.check.seconds:.0f} s"
+    choice = outcome.choice
+    lines += [
+        f"  best settings    {_settings_in_words(choice.record)}{against_default(choice)}",
+        f"  ties             below {choice.margin.value:.4f}: {choice.margin.source}",
+        f"  trust            {choice.trust.sentence()}",
+    ]
+    if choice.check is not None:
+        two = percent(choice.check.metrics.get("val/accuracy/top1"))
+        one = percent(choice.default.metrics.get("val/accuracy/top1") if choice.default else None)
+        words = f"validation accuracy with the default settings (one worker: {one}), {choice.check.seconds:.0f} s"
         lines.append(f"  {'two workers':<16} {two:>8}   {words}")
     lines += [
-        f"  registered       {outcome.model_uri}"
+        f"  registered       {outcome.registered.uri}"
         + (" (champion)" if outcome.registered.promoted else f": {outcome.registered.reason}"),
         f"  took             {seconds / 60:.1f} minutes",
         f"  look at it       {ui_command(tracking_uri) or ui_address(tracking_uri)}",
@@ -214,13 +231,14 @@ def outcome_as_json(running: Running, outcome: Outcome, *, seconds: float) -> st
     """Return a search's outcome for other programs."""
     facts = {
         "search_id": running.folder.search_id,
-        "chosen": asdict(outcome.record),
+        "chosen": asdict(outcome.choice.record),
+        "tie_margin": asdict(outcome.choice.margin),
+        "trust": outcome.choice.trust.numbers(),
         "test": dict(outcome.scores),
-        "test_of_default_settings": dict(outcome.default_scores),
         "test_of_noise_floor": dict(outcome.floor_scores),
         "teacher_parameters": outcome.teacher_parameters,
         "student_parameters": outcome.student_parameters,
-        "model_uri": outcome.model_uri,
+        "model_uri": outcome.registered.uri,
         "trials": [asdict(record) for record in running.records.all()],
         "seconds": seconds,
         "commit": commit(),

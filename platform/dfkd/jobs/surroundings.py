@@ -13,7 +13,7 @@ REGISTRY = "models:/"
 
 
 def check_surroundings(
-    settings: ExperimentSettings, *, home: str | None, tracking_uri: str | None, ray: bool = False
+    settings: ExperimentSettings, *, home: str | None, tracking_uri: str | None, mlflow: bool = True, ray: bool = False
 ) -> None:
     """Return if the command can be expected to run here.
 
@@ -21,23 +21,31 @@ def check_surroundings(
         settings: its experiment.
         home: folder of everything that is kept, as the user gave it.
         tracking_uri: of MLflow, as the user gave it.
-        ray: whether the command needs a Ray cluster.
+        mlflow: whether the command needs MLflow.
+        ray: whether it needs a Ray cluster.
 
     Raises:
         ConnectionError: MLflow or Ray does not answer.
         OSError: the home folder cannot be written.
         ValueError: the teacher's weights are not there.
     """
-    check_server_answers(resolve_tracking_uri(tracking_uri, home=open_home(home)))
+    address = resolve_tracking_uri(tracking_uri, home=open_home(home))
+    if mlflow:
+        check_server_answers(address)
     check_weights(settings.teacher.weights)
     if ray:
         check_address()
 
 
-def check_weights(weights: str | None) -> None:
-    """Raise ValueError if the teacher is to come from a file or folder that does not exist."""
+def check_weights(weights: str | None, *, where: str = "teacher.weights") -> None:
+    """Raise ValueError if a network is to come from a file or folder that does not exist.
+
+    Args:
+        weights: a registry address, which is not looked up, or a path; None needs nothing.
+        where: the user gave it.
+    """
     if weights is None or weights.startswith(REGISTRY):
         return
     path = Path(weights).expanduser()
     if not path.exists():
-        raise ValueError(f"teacher.weights: {path} does not exist (looked from {Path.cwd()}).")
+        raise ValueError(f"{where}: {path} does not exist (looked from {Path.cwd()}).")

@@ -18,17 +18,19 @@ class TrialRecord:
         number: in the order of starting, from 0.
         params: searched settings by dotted path.
         workers: data-parallel workers.
-        is_default: whether it runs the fixed part as it stands.
+        seed: of everything random in it.
+        is_default: whether it runs the fixed part as it stands, workers and seed aside.
         status: ``running``, ``complete``, ``stopped`` (early) or ``failed``.
         error: of a failed trial, one line.
         metrics: of the last report.
-        seconds: from start to end.
+        seconds: from start to end, or to the last report; what another driver ran of it included.
     """
 
     key: str
     number: int
     params: dict[str, Any]
     workers: int
+    seed: int
     is_default: bool
     status: str = "running"
     error: str | None = None

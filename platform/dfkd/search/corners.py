@@ -11,11 +11,19 @@ _INSIDE = 0.381966  # of a continuous range: a point that is no whole number, fo
 
 
 def corners(parameter: ParameterRange) -> tuple[Scalar, ...]:
-    """Return both ends of a range and a point inside it, or every choice."""
+    """Return both ends of a range and points inside it, or every choice.
+
+    Of whole numbers two are neighbours: a number of images that must split over workers cannot be both.
+    """
     if isinstance(parameter, CategoricalChoices):
         return parameter.choices
     if isinstance(parameter, IntegerRange):
-        return parameter.low, parameter.high, (parameter.low + parameter.high) // 2
+        return (
+            parameter.low,
+            parameter.high,
+            (parameter.low + parameter.high) // 2,
+            min(parameter.low + 1, parameter.high),
+        )
     return parameter.low, parameter.high, parameter.low + _INSIDE * (parameter.high - parameter.low)
 
 

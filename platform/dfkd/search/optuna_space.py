@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,8 @@ from dfkd.settings.search import (
 )
 
 _STALE = "stale_trials"  # the study's user attribute: numbers of trials that a dead driver left running
-_COMPLETE = (TrialState.COMPLETE, TrialState.PRUNED)
+_ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+_MANY = 10_000  # values of one whole number: more than any search has trials
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
@@ -106,12 +110,6 @@ def _close_stale(study: optuna.Study) -> None:
         study.tell(number, state=TrialState.FAIL)
 
 
-def finished(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials with a result, in order; what is stopped early is among them."""
-    trials: list[FrozenTrial] = study.get_trials(states=_COMPLETE)
-    return trials
-
-
 def stale_params(study: optuna.Study) -> list[dict[str, Scalar]]:
     """Return the parameters of trials that a dead driver left unfinished and that no other trial has repeated."""
     trials = study.get_trials()
@@ -122,6 +120,40 @@ def stale_params(study: optuna.Study) -> list[dict[str, Scalar]]:
         if trial.number in stale_numbers and trial.params and trial.params not in [*repeated, *missing]:
             missing.append(dict(trial.params))
     return missing
+
+
+def settled_params(study: optuna.Study) -> list[dict[str, Scalar]]:
+    """Return the parameters of trials that ended by themselves, well or not."""
+    stale_numbers = set(study.user_attrs.get(_STALE, []))
+    ended = study.get_trials(states=_ENDED)
+    return [dict(trial.params) for trial in ended if trial.params and trial.number not in stale_numbers]
+
+
+def enqueue(study: optuna.Study, points: Iterable[Mapping[str, Scalar]]) -> None:
+    """Have these points asked next, in order; what a driver that died has enqueued already is not enqueued twice."""
+    waiting = [_planned_params(trial) for trial in study.get_trials(states=(TrialState.WAITING,))]
+    for point in points:
+        if dict(point) not in waiting:
+            study.enqueue_trial(dict(point))
+
+
+def random_points(space: Mapping[str, BaseDistribution], seed: int) -> Iterator[dict[str, Scalar]]:
+    """Return every point of a finite space once, shuffled; a continuous parameter has one value in all of them."""
+    generator = random.Random(seed)
+    values = [_shuffled(distribution, generator) for distribution in space.values()]
+    return (dict(zip(space, point, strict=True)) for point in itertools.product(*values))
+
+
+def _shuffled(distribution: BaseDistribution, generator: random.Random) -> list[Any]:
+    if isinstance(distribution, FloatDistribution):
+        low, high = distribution.low, distribution.high
+        value = low * (high / low) ** generator.random() if distribution.log else generator.uniform(low, high)
+        return [min(value, high)]  # rounding may lead a little above
+    if isinstance(distribution, IntDistribution):
+        choices: Sequence[Any] = range(distribution.low, distribution.high + 1)
+    else:
+        choices = distribution.choices
+    return generator.sample(choices, k=min(len(choices), _MANY))
 
 
 def _planned_params(trial: FrozenTrial) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Imports nothing heavy: a mistake in the file is told before torch, Ray, MLflow o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,15 @@ from dfkd.config import (
     settings_key,
     to_dict,
 )
-from dfkd.search.corners import corner_problems, default_value
+from dfkd.search.corners import corner_problems, corners, default_value
 from dfkd.settings.checks import did_you_mean
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.search import Scalar, SearchSettings
 
 #: Parts that all trials of a search share: the teacher and with it the probe set, what a trial is judged by, where it
-#: runs.
-SHARED_PARTS = ("dataset", "teacher", "tasks", "workers", "device")
+#: runs, and the seed, of which the luckiest would win.
+SHARED_PARTS = ("dataset", "teacher", "tasks", "workers", "device", "seed")
+CHECK_WORKERS = 2  # of the run that holds data-parallel training against a single worker
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +86,22 @@ class SearchSpace:
         if problems:
             raise SettingsError(self.where, problems)
         return values
+
+    def corner_settings(self) -> Iterator[ExperimentSettings]:
+        """Yield the experiment with each parameter alone moved to each of its corners."""
+        for path, parameter in self.settings.parameters.items():
+            for value in corners(parameter):
+                yield self.resolve({path: value})
+
+    @property
+    def checks_workers(self) -> bool:
+        """Whether the default settings also run with two workers: wanted, and no worker count of the search itself."""
+        return self.settings.workers_check and self.resolve({}).workers == 1
+
+    @property
+    def reserved_trials(self) -> int:
+        """How many trials run the fixed part to be compared with, and not to be chosen: other workers, other seeds."""
+        return self.checks_workers + self.settings.seed_repeats
 
     @property
     def key(self) -> str:

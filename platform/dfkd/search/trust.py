@@ -60,7 +60,8 @@ class TrustReport:
         num_trials: comparable trials.
         num_collapsed: of these, students that (nearly) give one class.
         best_validation: of the comparable trials.
-        regret_chosen: of the chosen trial.
+        regret_chosen: of the trial that the objective chose.
+        regret_selected: of the trial that another objective chose and the search took; None where there is no other.
         regret_default: of the default settings.
         regret_random: of a uniformly random pick, expected.
         regret_kd_loss: of the trial with the lowest last KD loss.
@@ -74,6 +75,7 @@ class TrustReport:
     num_collapsed: int
     best_validation: float | None
     regret_chosen: float | None
+    regret_selected: float | None
     regret_default: float | None
     regret_random: float | None
     regret_kd_loss: float | None
@@ -87,10 +89,38 @@ class TrustReport:
         """Whether there are enough comparable trials to say anything."""
         return self.num_trials >= MIN_TRIALS
 
+    def numbers(self) -> dict[str, float]:
+        """Return what the report is made of, by name, without what does not exist."""
+        numbers = {
+            "num_trials": self.num_trials,
+            "num_collapsed": self.num_collapsed,
+            "best_validation": self.best_validation,
+            "regret_chosen": self.regret_chosen,
+            "regret_selected": self.regret_selected,
+            "regret_default": self.regret_default,
+            "regret_random": self.regret_random,
+            "regret_kd_loss": self.regret_kd_loss,
+        }
+        for name, found in (("", self.correlation), ("_without_collapsed", self.correlation_without_collapsed)):
+            if found.informative:
+                numbers |= {f"rho{name}": found.rho, f"rho{name}_low": found.low, f"rho{name}_high": found.high}
+        return {name: float(value) for name, value in numbers.items() if value is not None}
+
+    def sentence(self) -> str:
+        """Return the report in one line."""
+        if self.best_validation is None:
+            return "not informative: no trial has a labelled score"
+        return (
+            f"the choice by {self.objective_name} gave away {_points(self.regret_chosen)} of {self.validation_name}; "
+            f"rank correlation {self.correlation}"
+        )
+
     def to_markdown(self) -> str:
         """Return the report as a table with a sentence above it."""
+        selected = [("regret of the choice that was made", _points(self.regret_selected))]
         rows = [
             (f"regret of the choice by {self.objective_name}", _points(self.regret_chosen)),
+            *(selected if self.regret_selected is not None else []),
             ("regret of the default settings", _points(self.regret_default)),
             ("regret of a random pick (expected)", _points(self.regret_random)),
             ("regret of picking by the last KD loss", _points(self.regret_kd_loss)),
@@ -117,15 +147,17 @@ def trust_report(
     chosen: TrialScore,
     direction: Direction,
     *,
+    selected: TrialScore | None = None,
     objective_name: str = "agreement",
     validation_name: str = "validation accuracy",
 ) -> TrustReport:
-    """Return how good the choice was by the trials' validation scores.
+    """Return how good a choice was by the trials' validation scores.
 
     Args:
         trials: of the search, whatever became of them.
         chosen: of ``choose``.
         direction: of the objective.
+        selected: the trial that the search took, where another objective than this one decided.
         objective_name: as tables call it.
         validation_name: as tables call it.
     """
@@ -145,6 +177,7 @@ def trust_report(
         num_collapsed=len(comparable) - len(upright),
         best_validation=best,
         regret_chosen=regret(chosen.validation),
+        regret_selected=regret(selected.validation if selected else None),
         regret_default=regret(default.validation if default else None),
         regret_random=regret(statistics.fmean(scores) if scores else None),
         regret_kd_loss=regret(by_kd_loss.validation if by_kd_loss else None),

@@ -16,17 +16,18 @@ class StudentCard:
     Attributes:
         method: as tables call it, e.g. "CAE-DFKD (our reading)".
         teacher_name: architecture or registry address.
-        teacher_hash: of its weights.
+        teacher_hash: of its weights and of what it expects, see ``dfkd.teachers.hash_teacher``.
         teacher_shifted: whether it was trained on other images than the ones that it is judged on.
         teacher_parameters: count.
         student_parameters: count.
-        settings: the resolved experiment.
+        settings: the resolved experiment, as ``dfkd.settings.identity.shareable`` gives it: cards travel.
         scores: by name, fractions in [0, 1] where they are accuracies.
         selection_data: what data chose this student among others, in words.
         objective: name of the number that chose it.
         objective_value: that number.
         direction: whether more of it is better.
-        probe_hash: of the exam that gave it: the probe set, or the data split. Values of other exams do not compare.
+        exam_hash: of what gave that number: the probe set, or the validation images. Values of other exams do not
+            compare.
         seed: of the run.
         commit: of the code, or "unknown".
         versions: of the packages that matter, by name.
@@ -44,7 +45,7 @@ class StudentCard:
     objective: str
     objective_value: float
     direction: Direction
-    probe_hash: str
+    exam_hash: str
     seed: int
     commit: str
     versions: Mapping[str, str]
@@ -55,10 +56,9 @@ class StudentCard:
         ratio = self.student_parameters / self.teacher_parameters
         lines = [
             f"**Method** {self.method}, seed {self.seed}",
-            f"**Teacher** {self.teacher_name}, {self.teacher_parameters:,} parameters, "
-            f"weights `{self.teacher_hash}`{shifted}",
+            f"**Teacher** {self.teacher_name}, {self.teacher_parameters:,} parameters, `{self.teacher_hash}`{shifted}",
             f"**Student** {self.student_parameters:,} parameters ({ratio:.1%} of the teacher's)",
-            f"**Chosen by** {self.objective} = {self.objective_value:.6g} ({self.direction}; exam `{self.probe_hash}`)",
+            f"**Chosen by** {self.objective} = {self.objective_value:.6g} ({self.direction}; exam `{self.exam_hash}`)",
             f"**Data used for the choice** {self.selection_data}",
             f"**Code** commit {self.commit}; " + ", ".join(f"{name} {v}" for name, v in self.versions.items()),
         ]

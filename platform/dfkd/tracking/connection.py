@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sqlite3
 import ssl
 import threading
@@ -27,6 +28,7 @@ ENVIRONMENT = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
 UI_PORT = 5000
+SECRET_PARAMETER = re.compile(r"\b(user|\w*pass\w*|\w*token\w*)=[^&]*", re.IGNORECASE)
 
 
 def import_mlflow() -> Any:
@@ -75,6 +77,16 @@ def check_reachable(tracking_uri: str) -> None:
         raise _unreachable(tracking_uri, error) from error
 
 
+@contextlib.contextmanager
+def told_when_unreachable(tracking_uri: str) -> Iterator[None]:
+    """Run what needs MLflow; an error that comes because it is away is raised as ``ConnectionError``."""
+    try:
+        yield
+    except Exception:
+        check_reachable(tracking_uri)
+        raise
+
+
 def check_server_answers(tracking_uri: str) -> None:
     """Return if a server answers at the address, or none is needed; without MLflow, whose import alone takes seconds.
 
@@ -89,11 +101,22 @@ def check_server_answers(tracking_uri: str) -> None:
 
 
 def without_credentials(uri: str) -> str:
-    """Return the address with user and password replaced by ``***``."""
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
+    """Return the address with user and password replaced by ``***``, before the host and among its parameters."""
+    if uri.startswith("sqlite:"):
         return uri
-    return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))
+    parts = urlsplit(uri)
+    if "@" in uri and "@" not in parts.netloc:  # a password with / ? or # in it, which databases understand
+        return re.sub(r"://.*@", "://***@", uri)
+    host = "***@" + parts.netloc.rpartition("@")[2] if "@" in parts.netloc else parts.netloc
+    query = SECRET_PARAMETER.sub(r"\1=***", parts.query)
+    return uri if (host, query) == (parts.netloc, parts.query) else urlunsplit(parts._replace(netloc=host, query=query))
+
+
+def _hide(text: str, uri: str) -> str:
+    """Return what a library said, with the address as it may be shown."""
+    password = urlsplit(uri).password
+    text = text.replace(uri, without_credentials(uri))
+    return text.replace(f":{password}@", ":***@") if password else text
 
 
 def ui_command(tracking_uri: str) -> str | None:
@@ -112,7 +135,8 @@ def ui_address(tracking_uri: str) -> str:
 
 def _unreachable(tracking_uri: str, error: Exception) -> ConnectionError:
     return ConnectionError(
-        f"tracking uri: MLflow does not answer at {without_credentials(tracking_uri)}: {_first_line(error)}\n"
+        f"tracking uri: MLflow does not answer at {without_credentials(tracking_uri)}: "
+        f"{_hide(_first_line(error), tracking_uri)}\n"
         f"{_advice(tracking_uri, str(error))}"
     )
 
@@ -163,8 +187,9 @@ def _first_line(error: BaseException) -> str:
 
 
 def _advice(tracking_uri: str, text: str) -> str:
+    shown = without_credentials(tracking_uri)
     if "out-of-date database schema" in text:
-        return f"Another MLflow wrote it. Copy the database, then run `mlflow db upgrade '{tracking_uri}'`."
+        return f"Another MLflow wrote it. Copy the database, then run `mlflow db upgrade '{shown}'`."
     if "Invalid Host" in text:
         return "The server refuses this host name: start it with --allowed-hosts '<name>:<port>'."
     if "401" in text or "Unauthorized" in text:

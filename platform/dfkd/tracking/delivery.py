@@ -233,8 +233,7 @@ def deliver_journal(folder: Path, *, tracking_uri: str | None = None, timeout_se
             raise ValueError(f"deliver: the journal belongs to {uri}; give the complete address with --tracking-uri.")
         check_reachable(uri)
         journal.requeue_refused()
-        for run_key in reversed(journal.open_runs()):
-            journal.append(run_key, "close", {"status": "KILLED"})
+        journal.end_open_runs()
         delivery = Delivery(journal, uri)
     except BaseException:
         journal.close()

@@ -183,13 +183,14 @@ class Journal:
 
     def open_runs(self) -> list[str]:
         """Return the keys of the runs that were opened and not closed since, in the order of their opening."""
-        still_open: dict[str, None] = {}
-        for event in self.events():
-            if event.kind == "open":
-                still_open[event.run_key] = None
-            elif event.kind == "close":
-                still_open.pop(event.run_key, None)
-        return list(still_open)
+        return open_runs_in(self._events_file)
+
+    def end_open_runs(self) -> int:
+        """Append that every open run was killed, children first, and return how many there were."""
+        open_runs = self.open_runs()
+        for run_key in reversed(open_runs):
+            self.append(run_key, "close", {"status": "KILLED"})
+        return len(open_runs)
 
     def close(self) -> None:
         """Close the files and let other processes have the journal."""
@@ -200,6 +201,21 @@ class Journal:
         partial = self._state_file.with_suffix(".partial")
         partial.write_text(json.dumps(self._state))
         os.replace(partial, self._state_file)
+
+
+def open_runs_in(events_file: Path) -> list[str]:
+    """Return the keys of the runs that are open in a journal's file, whoever holds it; see ``Journal.open_runs``."""
+    still_open: dict[str, None] = {}
+    with events_file.open("rb") as lines:
+        for line in lines:
+            # The others need not be parsed, and the last one may be written at this moment.
+            if (b'"kind": "open"' in line or b'"kind": "close"' in line) and line.endswith(b"\n"):
+                event = Event(**json.loads(line))
+                if event.kind == "open":
+                    still_open[event.run_key] = None
+                elif event.kind == "close":
+                    still_open.pop(event.run_key, None)
+    return list(still_open)
 
 
 def _exclusively(path: Path) -> Any:

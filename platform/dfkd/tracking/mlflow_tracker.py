@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from dfkd.tracking.abandoned import end_abandoned_runs
 from dfkd.tracking.connection import ui_address
 from dfkd.tracking.delivery import Delivery
 from dfkd.tracking.home import artifact_location
@@ -108,7 +109,9 @@ class MlflowTracking:
         return was_open
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """End what killed commands left open in this home, and return itself."""
+        for line in end_abandoned_runs(self._home, self._tracking_uri):
+            print(line, file=sys.stderr)
         return self
 
     def __exit__(

@@ -20,7 +20,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-WEIGHTS_FILE = "model.safetensors"
+from dfkd.teachers.loading import WEIGHTS_FILE
+
 DESCRIPTION_FILE = "model.json"
 CARD_FILE = "card.md"
 CHECKED_BATCHES = (1, 3, 17)

@@ -1,4 +1,4 @@
-"""``Tracker``: what a run can be told. MLflow is one answer to it, silence another."""
+"""``Tracker``: what a run can be told. Who listens is not its business."""
 
 from __future__ import annotations
 
@@ -33,28 +33,3 @@ class Tracker(Protocol):
 
     def close(self, status: RunStatus) -> None:
         """End the run."""
-
-
-class NullTracker:
-    """A tracker that records nothing: for bare use without MLflow."""
-
-    def log_params(self, params: Mapping[str, object]) -> None:
-        """Do nothing."""
-
-    def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
-        """Do nothing."""
-
-    def log_image(self, key: str, png: bytes, *, step: int) -> None:
-        """Do nothing."""
-
-    def log_artifact(self, name: str, content: bytes | Path) -> None:
-        """Do nothing."""
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Do nothing."""
-
-    def set_description(self, markdown: str) -> None:
-        """Do nothing."""
-
-    def close(self, status: RunStatus) -> None:
-        """Do nothing."""

@@ -74,7 +74,7 @@ def register_student(
         "kind": "student",
         "method": card.method,
         "teacher_hash": card.teacher_hash,
-        "probe_hash": card.probe_hash,
+        "exam_hash": card.exam_hash,
         "objective": card.objective,
         "objective_value": repr(float(card.objective_value)),
         "direction": card.direction,
@@ -192,7 +192,7 @@ def _judge(client: Any, name: str, tags: Mapping[str, str], promotion: Promotion
         return False, f"its {tags['objective']} is not a number."
     if champion is None:
         return True, "there was no champion of this name."
-    for key, words in (("teacher_hash", "teacher"), ("objective", "objective"), ("probe_hash", "exam")):
+    for key, words in (("teacher_hash", "teacher"), ("objective", "objective"), ("exam_hash", "exam")):
         if champion.tags.get(key) != tags[key]:
             return False, (
                 f"version {champion.version} stays champion: it had another {words} "

@@ -13,12 +13,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from dfkd.settings.checks import did_you_mean
+from dfkd.teachers.exported import read_exported
+from dfkd.teachers.loading import REGISTRY, WEIGHTS_FILE, ForeignModelError
 from dfkd.tracking.connection import import_mlflow
-from dfkd.tracking.model_package import WEIGHTS_FILE, read_weights
+from dfkd.tracking.model_package import read_weights
 
-
-class ForeignModelError(ValueError):
-    """A registered version that this platform did not write: it has no ``model.safetensors``."""
+EXPORT_FILE = "data/model.pt2"  # of an MLflow model (3.17) that was saved as an export
+PICKLE_SWITCH = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 
 
 def find_teacher(tracking_uri: str, training_key: str) -> str | None:
@@ -74,11 +75,11 @@ def version_tags(uri: str, *, tracking_uri: str) -> dict[str, str]:
     return dict(find_version(import_mlflow().MlflowClient(tracking_uri), uri).tags)
 
 
-def load_foreign(uri: str, *, tracking_uri: str, trust_pickle: bool = False) -> nn.Module:
-    """Return a PyTorch model that somebody else registered, as MLflow loads it.
+def load_foreign(source: str, *, tracking_uri: str, trust_pickle: bool = False) -> nn.Module:
+    """Return a PyTorch model that somebody else wrote with MLflow, on the CPU and in evaluation mode.
 
     Args:
-        uri: ``models:/name@alias`` or ``models:/name/3``.
+        source: ``models:/name@alias``, ``models:/name/3``, or the folder of an MLflow model.
         tracking_uri: where MLflow is.
         trust_pickle: whether a pickle may be loaded, which can run any code. An export (``pt2``) needs no trust; it is
             a graph without BatchNorm modules.
@@ -86,23 +87,41 @@ def load_foreign(uri: str, *, tracking_uri: str, trust_pickle: bool = False) -> 
     Raises:
         ValueError: it is a pickle and not trusted, or not a PyTorch model, or not there.
     """
+    if not source.startswith(REGISTRY):
+        return _load_folder(Path(source), source, trust_pickle=trust_pickle)
     mlflow = import_mlflow()
-    location = _location(mlflow.MlflowClient(tracking_uri), uri)
-    name = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"  # MLflow (3.17) takes this from the environment only
-    before = os.environ.get(name)
-    os.environ[name] = str(trust_pickle).lower()
-    try:
-        with tempfile.TemporaryDirectory() as folder:
+    location = _location(mlflow.MlflowClient(tracking_uri), source)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
             files = mlflow.artifacts.download_artifacts(location, dst_path=folder, tracking_uri=tracking_uri)
-            module: nn.Module = import_module("mlflow.pytorch").load_model(files)
+        except Exception as error:
+            raise ValueError(f"{source}: its files cannot be had from {location}: {error}") from error
+        return _load_folder(Path(files), source, trust_pickle=trust_pickle)
+
+
+def _load_folder(folder: Path, source: str, *, trust_pickle: bool) -> nn.Module:
+    exported = folder / EXPORT_FILE
+    if exported.is_file():
+        return read_exported(exported, trust_pickle=trust_pickle)
+    if not trust_pickle:
+        # MLflow (3.17) has a switch for this, but imports modules that the model names before it looks at the switch.
+        raise ValueError(
+            f"teacher.weights: {source} is an MLflow model that this platform did not write, and no export (pt2). "
+            "Reading it unpickles it, which can run any code. If you trust its origin, set teacher.trust_pickle: true; "
+            "better, save its state_dict as safetensors and name its architecture."
+        )
+    import_mlflow()
+    before = os.environ.get(PICKLE_SWITCH)
+    os.environ[PICKLE_SWITCH] = "true"  # MLflow (3.17) takes it from the environment only
+    try:
+        module: nn.Module = import_module("mlflow.pytorch").load_model(str(folder), map_location="cpu")
     except Exception as error:
-        advice = "" if trust_pickle else " A pickle is loaded only with teacher.trust_pickle: true."
-        raise ValueError(f"{uri}: MLflow cannot load it: {error}{advice}") from error
+        raise ValueError(f"teacher.weights: {source}: MLflow cannot load it as a PyTorch model: {error}") from error
     finally:
-        os.environ.pop(name)
+        os.environ.pop(PICKLE_SWITCH)
         if before is not None:
-            os.environ[name] = before
-    return module
+            os.environ[PICKLE_SWITCH] = before
+    return module.eval()
 
 
 def find_version(client: Any, uri: str) -> Any:

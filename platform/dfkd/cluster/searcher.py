@@ -1,0 +1,108 @@
+"""Ray Tune's Optuna, told the truth: no point is run twice, and what ends early is no complete trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+from ray.tune.search.optuna import OptunaSearch
+
+from dfkd.cluster.trial import TrialPlan
+from dfkd.search.optuna_space import distributions, enqueue, random_points, settled_params
+
+ATTEMPTS = 5  # of the sampler to propose a point that was not run yet; then one is drawn
+
+
+class StudySearch(OptunaSearch):  # type: ignore[misc]
+    """``OptunaSearch`` (Ray 2.60) for trials that depend on nothing but their settings.
+
+    A point whose settings were run before would come out the same, and values that are right one by one may be no
+    experiment together: Optuna hears FAIL for such a point and is asked for another. When every point of a finite
+    space was run, the search ends.
+
+    Args:
+        plan: its space is searched, and its key says which points are the same.
+        metric: key of the reports that trials are compared by.
+        mode: ``min`` or ``max``.
+        sampler: proposes the points.
+        storage: of the study.
+        study_name: of a study in it.
+        first: the points to begin with.
+    """
+
+    def __init__(
+        self,
+        plan: TrialPlan,
+        *,
+        metric: str,
+        mode: str,
+        sampler: optuna.samplers.BaseSampler,
+        storage: optuna.storages.BaseStorage,
+        study_name: str,
+        first: Sequence[Mapping[str, Any]],
+    ) -> None:
+        self._plan = plan
+        super().__init__(
+            space=distributions(plan.space),
+            metric=metric,
+            mode=mode,
+            sampler=sampler,
+            storage=storage,
+            study_name=study_name,
+        )
+        self._known = {self._key(params) for params in settled_params(self._ot_study)} | {None}
+        self._last_epoch: dict[str, int] = {}
+        enqueue(self._ot_study, first)
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the next point that can be run and was not run yet, or that there is none."""
+        for _ in range(ATTEMPTS):
+            if self._is_new(trial_id):
+                return dict(self._ot_trials[trial_id].params)
+        points = random_points(self._space, seed=len(self._ot_study.trials))
+        point = next((point for point in points if self._key(point) not in self._known), None)
+        if point is None:
+            return str(Searcher.FINISHED)
+        enqueue(self._ot_study, [point])
+        while not self._is_new(trial_id):  # what waits in the queue comes before it
+            pass
+        return dict(self._ot_trials[trial_id].params)
+
+    def _is_new(self, trial_id: str) -> bool:
+        """Ask the sampler for a point, and whether it is a new one."""
+        key = self._key(super().suggest(trial_id))
+        if key in self._known:
+            self._ot_study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
+            return False
+        self._known.add(key)
+        return True
+
+    def _key(self, params: Mapping[str, Any]) -> str | None:
+        """Return what is equal for points with the same settings, and None for all that are no experiment."""
+        try:
+            return self._plan.key(params)
+        except ValueError:
+            return None
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Note the objective after an epoch; one that is told again after a restart is known."""
+        epoch = result.get("epoch", -1)
+        if epoch > self._last_epoch.get(trial_id, -1):
+            self._last_epoch[trial_id] = epoch
+            self._ot_trials[trial_id].report(result[self.metric], epoch)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Tell Optuna how a trial ended; one that was stopped early has its last value, as PRUNED."""
+        trial, result = self._ot_trials[trial_id], result or {}
+        value = result.get(self.metric, math.nan)
+        if error or not math.isfinite(value):
+            self._ot_study.tell(trial, state=TrialState.FAIL)
+        elif result.get("finished"):
+            self._ot_study.tell(trial, value)
+        else:
+            self.on_trial_result(trial_id, result)  # the report at which it was stopped has not come here
+            self._ot_study.tell(trial, state=TrialState.PRUNED)

@@ -1,0 +1,39 @@
+"""What the command line of ``experiments/evaluate.py`` can say beside the config. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dfkd.settings.experiment import ExperimentSettings
+
+REGISTRY = "models:/"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateOptions:
+    """Options of one evaluation.
+
+    Attributes:
+        model: registry address or path of what is scored.
+        split: of the data set.
+        teacher: what to hold it against, named as the model is; None as the config says.
+        tasks: None of them for the config's.
+        json_file: where to write the scores for other programs.
+        home: folder of everything that is kept; None is ``~/.dfkd``.
+        tracking_uri: of MLflow; None takes ``MLFLOW_TRACKING_URI``, else a store in the home folder.
+    """
+
+    model: str
+    split: Literal["train", "validation", "test"] = "test"
+    teacher: str | None = None
+    tasks: tuple[str, ...] = ()
+    json_file: str | None = None
+    home: str | None = None
+    tracking_uri: str | None = None
+
+
+def needs_registry(settings: ExperimentSettings, options: EvaluateOptions) -> bool:
+    """Whether MLflow has to be asked: for the model, or for the teacher that was trained with these settings."""
+    sources = (options.model, options.teacher or settings.teacher.weights)
+    return any(source is None or source.startswith(REGISTRY) for source in sources)

@@ -1,0 +1,238 @@
+"""The end of a search: real checkpoints, MLflow on SQLite and an Optuna study; its trials ran without Ray."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dfkd.assembly import Materials
+from dfkd.cluster.checkpoints import CheckpointStore
+from dfkd.cluster.local_session import LocalSession
+from dfkd.cluster.worker import run_worker
+from dfkd.data.image_set import ImageSet
+from dfkd.data.real_data import RealData
+from dfkd.jobs.console import Console
+from dfkd.jobs.outcome import Outcome, conclude
+from dfkd.jobs.running import Running
+from dfkd.jobs.search import find_floor, objective_of, open_parent
+from dfkd.jobs.search_folder import new_search_folder
+from dfkd.jobs.story import description, last_screen, outcome_as_json
+from dfkd.jobs.trial_records import TrialRecord, TrialRecords
+from dfkd.search.load import load_space
+from dfkd.search.optuna_space import open_study, study_storage
+from dfkd.settings.identity import settings_key
+from dfkd.tracking.connection import import_mlflow
+from dfkd.tracking.mlflow_tracker import MlflowTracking
+
+SPACE = """
+name: tiny
+experiment:
+  dataset: {name: digits, crop_padding: 1}
+  teacher: {architecture: digits_student}
+  student: {architecture: digits_student}
+  label_embeddings: {name: orthogonal, width: 12}
+  synthesis: {generator: {width: 8}, batch_size: 24, generator_steps: 1, bank_capacity: 48, warm_up_epochs: 1,
+              warm_up_rounds: 1, rounds_per_epoch: 1}
+  distillation: {epochs: 1, steps_per_epoch: 1, batch_size: 16}
+  device: cpu
+parameters:
+  student.architecture: {type: categorical, choices: [digits_student, resnet8]}
+  distillation.learning_rate: {type: uniform, low: 0.1, high: 0.3}
+objective: {metric: METRIC}
+trials: 3
+workers_check: false
+seed_repeats: 1
+"""
+DEFAULT = {"student.architecture": "digits_student", "distillation.learning_rate": 0.1}
+WIDER = {"student.architecture": "resnet8", "distillation.learning_rate": 0.1}
+FASTER = {"student.architecture": "digits_student", "distillation.learning_rate": 0.3}
+
+
+@dataclasses.dataclass
+class Ended:
+    """A search whose trials have run: what they reported can be set, then it is concluded as often as one likes."""
+
+    running: Running
+    said: io.StringIO
+
+    def record(self, params: dict[str, Any], *, seed: int = 0, **metrics: float) -> None:
+        """Pretend that a trial, which has its checkpoint, reported these numbers."""
+        plan = self.running.plan(seed=seed)
+        key = settings_key(plan.resolve(params))
+        values = {
+            "probe/agreement": 0.5,
+            "val/accuracy/top1": 0.5,
+            "distillation/kd": 1.0,
+            "probe/top_class_share": 0.4,
+        }
+        values |= {name.replace("__", "/"): value for name, value in metrics.items()}
+        record = TrialRecord(
+            key=key,
+            number=len(self.running.records),
+            params=params,
+            workers=1,
+            seed=seed,
+            is_default=params == DEFAULT,
+            status="complete",
+            metrics=values,
+        )
+        self.running.records.save(record)
+
+    def conclude(self) -> Outcome:
+        return conclude(self.running, open_parent(self.running), None)
+
+
+@pytest.fixture
+def ended(
+    tmp_path: Path, tiny_materials: Materials, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Ended]]:
+    """Make a search of three trials with their checkpoints; the keyword is its objective."""
+    made: list[Running] = []
+
+    def make(metric: str = "agreement") -> Ended:
+        file = tmp_path / "space.yaml"
+        file.write_text(SPACE.replace("METRIC", metric))
+        space, home, said = load_space(str(file), []), tmp_path / "home", io.StringIO()
+        folder = new_search_folder(home, space)
+        validation = tiny_materials.validation
+        assert validation is not None
+        test = ImageSet(255 - validation.images, validation.labels)
+        uri = f"sqlite:///{home}/mlflow.db"
+        names = tiny_materials.teacher.class_names
+        running = Running(
+            space=space,
+            folder=folder,
+            storage=str(folder.path),
+            tracking_uri=uri,
+            objective=objective_of(space),
+            materials=tiny_materials,
+            data=RealData("tiny", names, train=None, validation=validation, test=test),
+            records=TrialRecords(folder.path / "trial_records"),
+            tracking=MlflowTracking(uri, home, folder.search_id),
+            console=Console(said),
+        )
+        made.append(running)
+        open_study(study_storage(folder.path / "optuna.db"), name=folder.search_id, direction="maximize")
+        for params in (DEFAULT, WIDER, FASTER):
+            settings = running.plan().resolve(params)
+            store = CheckpointStore(running.plan().trial_uri(settings))
+            run_worker(settings, tiny_materials, LocalSession(torch.device("cpu"), lambda report: None, store))
+        return Ended(running, said)
+
+    yield make
+    for running in made:
+        running.tracking.close()
+
+
+def versions_of(running: Running) -> list[str]:
+    client = import_mlflow().MlflowClient(running.tracking_uri)
+    return sorted(str(version.version) for version in client.search_model_versions("name = 'tiny'"))
+
+
+def test_a_better_student_of_another_architecture_is_judged_and_registered_once(ended: Callable[..., Ended]) -> None:
+    search = ended()
+    search.record(DEFAULT)
+    search.record(WIDER, probe__agreement=1.0)
+    search.record(FASTER, probe__agreement=0.2)
+    first = search.conclude()
+    assert first.choice.record.params == WIDER
+    assert first.registered.uri == "models:/tiny/1" and first.registered.promoted
+    assert (search.running.folder.path / "student.safetensors").exists()
+    again = search.conclude()
+    assert again.scores == first.scores
+    assert again.registered == first.registered
+    assert versions_of(search.running) == ["1"]
+    assert search.said.getvalue().count("judging it on the test split, once") == 1
+    screen = last_screen(again, tracking_uri=search.running.tracking_uri, run_url="", seconds=1.0)
+    assert "architecture resnet8" in screen
+    assert '"regret_chosen": 0.0' in outcome_as_json(search.running, again, seconds=1.0)
+
+
+def test_another_winner_of_the_same_search_is_judged_and_registered_too(ended: Callable[..., Ended]) -> None:
+    search = ended()
+    search.record(DEFAULT)
+    search.conclude()
+    search.record(FASTER, probe__agreement=1.0)
+    assert search.conclude().registered.uri == "models:/tiny/2"
+    assert search.said.getvalue().count("judging it on the test split, once") == 2
+
+
+def test_a_tie_goes_to_the_default_settings(ended: Callable[..., Ended]) -> None:
+    search = ended()
+    search.record(WIDER, probe__agreement=0.55)
+    search.record(DEFAULT, probe__agreement=0.5)
+    outcome = search.conclude()
+    assert outcome.choice.record.params == DEFAULT
+    assert outcome.choice.margin.value > 0.05
+
+
+def test_what_differs_less_than_two_seeds_of_the_default_settings_is_a_tie(ended: Callable[..., Ended]) -> None:
+    """And another seed of them is never chosen itself, however lucky it was."""
+    search = ended()
+    search.record(DEFAULT, probe__agreement=0.5)
+    search.record(WIDER, probe__agreement=0.95)
+    search.record(DEFAULT, seed=1, probe__agreement=0.99)
+    outcome = search.conclude()
+    assert (outcome.choice.record.params, outcome.choice.record.seed) == (DEFAULT, 0)
+    assert outcome.choice.margin.source == "spread of the default settings over 2 seeds"
+    assert outcome.choice.trust.num_trials == 2
+
+
+def test_the_trust_report_is_about_the_choice_without_labels(ended: Callable[..., Ended]) -> None:
+    """Whatever chose: held against itself, the validation accuracy would look perfect."""
+    search = ended("val_accuracy")
+    search.record(DEFAULT, probe__agreement=0.1, val__accuracy__top1=0.3)
+    search.record(WIDER, probe__agreement=0.9, val__accuracy__top1=0.2)
+    search.record(FASTER, probe__agreement=0.2, val__accuracy__top1=0.9)
+    outcome = search.conclude()
+    assert outcome.choice.record.params == FASTER
+    trust = outcome.choice.trust
+    assert (trust.objective_name, trust.regret_selected) == ("agreement", 0.0)
+    assert trust.regret_chosen == pytest.approx(0.7)  # the probe would have taken WIDER
+    assert trust.regret_default == pytest.approx(0.6)
+
+
+def test_without_any_real_image_the_story_says_that_accuracy_is_unknown(ended: Callable[..., Ended]) -> None:
+    search = ended()
+    names = search.running.materials.teacher.class_names
+    nothing = RealData("nothing", names, train=None, validation=None, test=None, shape_without_images=(1, 8, 8))
+    search.running = dataclasses.replace(search.running, data=nothing)
+    assert find_floor(search.running) is None
+    search.record(DEFAULT)
+    outcome = search.conclude()
+    assert (outcome.scores, outcome.registered.uri) == ({}, "models:/tiny/1")
+    assert "there are no test images to judge it on" in search.said.getvalue()
+    screen = last_screen(outcome, tracking_uri=search.running.tracking_uri, run_url="", seconds=1.0)
+    assert "accuracy unknown: no test images" in screen and "noise floor" not in screen
+    assert "There are no test images" in description(search.running, outcome)
+
+
+def test_without_a_finished_trial_the_first_error_is_told(ended: Callable[..., Ended]) -> None:
+    search = ended()
+    search.record(DEFAULT)
+    (record,) = search.running.records.all()
+    search.running.records.save(dataclasses.replace(record, status="failed", error="epoch 1: kd is nan"))
+    with pytest.raises(ValueError, match="none of 1 trials ran to its end .* The first error, of trial 1: epoch 1: kd"):
+        search.conclude()
+
+
+def test_a_student_that_cannot_be_registered_waits_for_the_next_end(
+    ended: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    search = ended()
+    search.record(DEFAULT)
+    there, away = search.running, dataclasses.replace(search.running, tracking_uri="http://127.0.0.1:9")
+    search.running = away
+    with pytest.raises(ConnectionError, match=r"is not registered: (.|\n)*--resume registers it"):
+        search.conclude()
+    assert (there.folder.path / "student.safetensors").exists()
+    search.running = there
+    assert search.conclude().registered.uri == "models:/tiny/1"
+    assert search.said.getvalue().count("judging it on the test split, once") == 1

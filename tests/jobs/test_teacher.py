@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dfkd.data import load_dataset
+from dfkd.data.image_set import ImageSet
+from dfkd.data.real_data import RealData
+from dfkd.jobs import teacher_training
+from dfkd.jobs.console import Console
+from dfkd.jobs.teacher import held_out, obtain_teacher, teacher_name, training_key
+from dfkd.settings.experiment import (
+    DatasetSettings,
+    ExperimentSettings,
+    StudentSettings,
+    TeacherSettings,
+    TeacherTrainingSettings,
+)
+from dfkd.teachers import Teacher
+from dfkd.tracking.connection import import_mlflow
+from dfkd.tracking.home import default_tracking_uri
+
+EPOCHS = 4
+
+
+def settings(dataset: DatasetSettings | None = None, **training: Any) -> ExperimentSettings:
+    return ExperimentSettings(
+        dataset=dataset or DatasetSettings(name="digits", crop_padding=1, horizontal_flip=False),
+        teacher=TeacherSettings(
+            architecture="digits_student", training=TeacherTrainingSettings(**({"epochs": EPOCHS} | training))
+        ),
+        student=StudentSettings(architecture="digits_student"),
+        device="cpu",
+    )
+
+
+def data(seed: int = 0, *, title: str = "x", class_names: tuple[str, ...] = ("a", "b")) -> RealData:
+    random = torch.Generator().manual_seed(seed)
+    train = ImageSet(torch.randint(256, (8, 1, 8, 8), generator=random, dtype=torch.uint8), torch.arange(8) % 2)
+    return RealData(title, class_names, train, None, None)
+
+
+def parquet(path: str, **changes: Any) -> DatasetSettings:
+    return DatasetSettings(name="parquet", path=path, **changes)
+
+
+def test_a_teacher_is_known_by_its_training_images_wherever_they_lie_and_whatever_they_are_called() -> None:
+    key = training_key(settings(parquet("/a/images")), data())
+    assert training_key(settings(parquet("/b/images")), data(1)) != key
+    renamed = data(title="New title", class_names=("cat", "dog"))
+    elsewhere = DatasetSettings(name="image_folder", path="/elsewhere", title="New title")
+    assert training_key(settings(elsewhere), renamed) == key
+    assert training_key(settings(elsewhere, seed=1), renamed) != key
+    assert training_key(settings(dataclasses.replace(elsewhere, horizontal_flip=False)), renamed) != key
+    assert training_key(settings(dataclasses.replace(elsewhere, crop_padding=2)), renamed) != key
+    assert training_key(settings(dataclasses.replace(elsewhere, crop_padding=2), crop_padding=4), renamed) == key
+    other_labels = dataclasses.replace(data(), train=ImageSet(data().splits["train"].images, torch.zeros(8).long()))
+    assert training_key(settings(elsewhere), other_labels) != key
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [("digits", "digits-teacher"), ("CIFAR-10 (JPEG)", "cifar-10-jpeg-teacher"), ("數據", "data-teacher")],
+)
+def test_a_teachers_name_is_that_of_its_data(title: str, name: str) -> None:
+    assert teacher_name(data(title=title)) == name
+
+
+def test_images_without_labels_judge_no_teacher() -> None:
+    unlabelled = ImageSet(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), None)
+    assert held_out(dataclasses.replace(data(), validation=unlabelled)) == {}
+
+
+def obtain(home: Path, stream: io.StringIO, **options: Any) -> Teacher:
+    real = load_dataset(settings().dataset)
+    uri = default_tracking_uri(home)
+    return obtain_teacher(
+        settings(), real, home=home, tracking_uri=uri, console=Console(stream), name="resumed", **options
+    )
+
+
+def test_an_interrupted_training_goes_on_and_gives_the_same_weights_bit_for_bit(
+    home: Path, interrupts: Callable[[str], io.StringIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teacher_training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        obtain(home, interrupts(f"epoch 2/{EPOCHS}"))
+    assert len(list((home / "teachers").iterdir())) == 1
+    printed = io.StringIO()
+    resumed = obtain(home, printed)
+    assert f"epoch 2/{EPOCHS} was reached before an interruption" in printed.getvalue()
+    assert f"epoch 3/{EPOCHS}," in printed.getvalue() and f"epoch 2/{EPOCHS}," not in printed.getvalue()
+    assert list((home / "teachers").iterdir()) == []
+
+    whole = obtain(home, io.StringIO(), retrain=True)
+    assert whole.hash == resumed.hash
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    assert obtain(home, printed).hash == whole.hash
+    assert "teacher: models:/resumed/2, trained before" in printed.getvalue()
+
+    client = import_mlflow().MlflowClient(default_tracking_uri(home))
+    experiment = client.get_experiment_by_name("resumed")
+    runs = client.search_runs([experiment.experiment_id])
+    assert len(runs) == 2  # the resumed training went on in its own run; the second training has another
+    for run in runs:
+        assert run.info.status == "FINISHED"
+        history = client.get_metric_history(run.info.run_id, "train/loss")
+        assert [point.step for point in history] == list(range(EPOCHS))

@@ -17,10 +17,10 @@ from _bootstrap import find_package
 
 find_package()
 
-from dfkd.config import apply_overrides, experiment_settings, read_yaml  # noqa: E402
 from dfkd.jobs.command import run_command  # noqa: E402
 from dfkd.jobs.evaluate_options import EvaluateOptions, needs_registry  # noqa: E402
 from dfkd.jobs.surroundings import check_surroundings, check_weights  # noqa: E402
+from dfkd.search.experiment_file import load_experiment  # noqa: E402
 from dfkd.settings.experiment import TASKS  # noqa: E402
 
 
@@ -45,8 +45,7 @@ def main() -> None:
     """Check the config, then evaluate."""
     arguments = parse_arguments()
     with run_command(interrupted="interrupted") as console:
-        raw = read_yaml(arguments.config)
-        settings = experiment_settings(apply_overrides(raw.get("experiment", raw), arguments.set), arguments.config)
+        settings, _ = load_experiment(arguments.config, arguments.set)
         options = EvaluateOptions(
             model=arguments.model,
             split=arguments.split,

@@ -20,7 +20,7 @@ from dfkd.data.real_data import RealData
 from dfkd.jobs.console import Console
 from dfkd.jobs.outcome import Outcome, conclude
 from dfkd.jobs.running import Running
-from dfkd.jobs.search import find_floor, objective_of, open_parent
+from dfkd.jobs.search import find_floor, listener_of, objective_of, open_parent
 from dfkd.jobs.search_folder import new_search_folder
 from dfkd.jobs.story import description, last_screen, outcome_as_json
 from dfkd.jobs.trial_records import TrialRecord, TrialRecords
@@ -92,12 +92,12 @@ class Ended:
 def ended(
     tmp_path: Path, tiny_materials: Materials, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Ended]]:
-    """Make a search of three trials with their checkpoints; the keyword is its objective."""
+    """Make a search of three trials with their checkpoints; the keywords are its objective and more lines of YAML."""
     made: list[Running] = []
 
-    def make(metric: str = "agreement") -> Ended:
+    def make(metric: str = "agreement", extra: str = "") -> Ended:
         file = tmp_path / "space.yaml"
-        file.write_text(SPACE.replace("METRIC", metric))
+        file.write_text(SPACE.replace("METRIC", metric) + extra)
         space, home, said = load_space(str(file), []), tmp_path / "home", io.StringIO()
         folder = new_search_folder(home, space)
         validation = tiny_materials.validation
@@ -236,3 +236,21 @@ def test_a_student_that_cannot_be_registered_waits_for_the_next_end(
     search.running = there
     assert search.conclude().registered.uri == "models:/tiny/1"
     assert search.said.getvalue().count("judging it on the test split, once") == 1
+
+
+def test_trials_leave_no_picture_where_that_is_off(ended: Callable[..., Ended]) -> None:
+    """That they leave one otherwise is shown in ``tests/experiments/test_search.py``."""
+    running = ended(extra="tracking: {images: off, image_every: 1}\n").running
+    open_parent(running)
+    plan = running.plan(seed=5)
+    listener = listener_of(running, plan)
+    session = LocalSession(torch.device("cpu"), lambda report: listener.reported(DEFAULT, report))
+    listener.started(DEFAULT)
+    run_worker(plan.resolve(DEFAULT), running.materials, session, image_every=plan.image_every)
+    listener.ended(DEFAULT, error=None)
+    assert running.tracking.flush()
+    client = import_mlflow().MlflowClient(running.tracking_uri)
+    experiment = client.get_experiment_by_name("tiny")
+    (run,) = client.search_runs([experiment.experiment_id], "tags.\"dfkd.kind\" = 'trial'")
+    assert "probe/agreement" in run.data.metrics
+    assert client.list_artifacts(run.info.run_id) == []

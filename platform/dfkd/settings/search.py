@@ -140,6 +140,19 @@ class TrackingSettings:
     def __post_init__(self) -> None:
         check_at_least("image_every", self.image_every, 1)
 
+    @property
+    def previews_every(self) -> int:
+        """Epochs between two grids of synthetic images; 0 where there are none."""
+        return self.image_every if self.images else 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExperimentFile:
+    """A file for one run, without a search: what ``experiment`` and ``tracking`` are in a search space."""
+
+    experiment: dict[str, Any]
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchSettings:

@@ -1,7 +1,8 @@
 """Score a trained model on real images: a registered one, or a teacher in a file.
 
 The config says which data set, and which teacher the model is held against: the file or registered model that it
-names, or the teacher that was trained with its settings. ``--teacher`` names another one.
+names, or the teacher that was trained with its settings. ``--teacher`` names another one; whether that is a shifted
+teacher, trained on other images than the data set's, is still what the config says (``--set teacher.shifted=true``).
 
 Examples:
     python experiments/evaluate.py models:/digits-student@champion search_spaces/digits_cae.yaml

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from dfkd.jobs.story import description, last_screen, outcome_as_json
 from dfkd.jobs.trial_records import TrialRecord, TrialRecords
 from dfkd.search.load import load_space
 from dfkd.search.optuna_space import open_study, study_storage
-from dfkd.settings.identity import settings_key
+from dfkd.settings.identity import settings_key, to_dict
 from dfkd.tracking.connection import import_mlflow
 from dfkd.tracking.mlflow_tracker import MlflowTracking
 
@@ -236,6 +238,22 @@ def test_a_student_that_cannot_be_registered_waits_for_the_next_end(
     search.running = there
     assert search.conclude().registered.uri == "models:/tiny/1"
     assert search.said.getvalue().count("judging it on the test split, once") == 1
+
+
+def test_a_shifted_teacher_is_called_that_wherever_its_score_stands(ended: Callable[..., Ended]) -> None:
+    search = ended()
+    shifted = dataclasses.replace(search.running.materials.teacher, shifted=True)
+    materials = dataclasses.replace(search.running.materials, teacher=shifted)
+    search.running = dataclasses.replace(search.running, materials=materials)
+    search.record(DEFAULT)
+    outcome = search.conclude()
+    screen = last_screen(outcome, tracking_uri=search.running.tracking_uri, run_url="", seconds=1.0)
+    assert re.search(r"^  shifted teacher +\d+\.\d % ", screen, flags=re.MULTILINE)
+    assert not re.search(r"^  teacher ", screen, flags=re.MULTILINE)
+    assert "| shifted teacher | " in description(search.running, outcome)
+    facts = json.loads(outcome_as_json(search.running, outcome, seconds=1.0))
+    assert facts["teacher"] == "shifted teacher"
+    assert facts["settings"] == to_dict(search.running.space.resolve({}))
 
 
 def test_trials_leave_no_picture_where_that_is_off(ended: Callable[..., Ended]) -> None:

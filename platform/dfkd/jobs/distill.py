@@ -28,6 +28,7 @@ from dfkd.jobs.teacher import obtain_teacher
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import flatten, settings_key, shareable, to_dict
 from dfkd.settings.search import TrackingSettings
+from dfkd.teachers.teacher import teacher_label
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
 from dfkd.tracking.mlflow_tracker import MlflowTracking
@@ -76,7 +77,7 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
             state = CheckpointStore(str(folder)).newest(rank=0, world_size=settings.workers)
             assert state is not None  # the last epoch always leaves a checkpoint
             student = load_student(settings, teacher, state)
-            scores = judge(student, teacher, data.test, settings.tasks)
+            scores = judge(student, teacher, data.test, settings.tasks).scores
             run.log_metrics({f"test/{name}": value for name, value in scores.items()}, step=curve.num_epochs)
             run.close("FINISHED")
     console.show(_summary(settings, data, scores, curve.seconds))
@@ -147,17 +148,18 @@ def _listener(run: Tracker, console: Console, curve: Curve) -> Callable[[Report]
 
 
 def _summary(settings: ExperimentSettings, data: RealData, scores: dict[str, float], seconds: float) -> str:
-    shifted = " (shifted teacher)" if settings.teacher.shifted else ""
+    teacher = f" ({teacher_label(shifted=True)})" if settings.teacher.shifted else ""
     lines = [
         f"{data.title}, seed {settings.seed}, {settings.workers} worker(s), {seconds / 60:.1f} minutes of distillation"
     ]
-    lines += [f"  {name:<28} {value:.4f}{shifted if 'teacher' in name else ''}" for name, value in scores.items()]
+    lines += [f"  {name:<28} {value:.4f}{teacher if 'teacher' in name else ''}" for name, value in scores.items()]
     return "\n".join(lines)
 
 
 def _write_json(file: Path, settings: ExperimentSettings, scores: dict[str, float], curve: Curve) -> None:
     facts = {
         "settings": shareable(settings),
+        "teacher": teacher_label(shifted=settings.teacher.shifted),
         "test": scores,
         "distillation_seconds": curve.seconds,
         "curve": curve.points,

@@ -256,9 +256,10 @@ def test_a_shifted_teacher_is_called_that_wherever_its_score_stands(ended: Calla
     assert facts["settings"] == to_dict(search.running.space.resolve({}))
 
 
-def test_trials_leave_no_picture_where_that_is_off(ended: Callable[..., Ended]) -> None:
-    """That they leave one otherwise is shown in ``tests/experiments/test_search.py``."""
-    running = ended(extra="tracking: {images: off, image_every: 1}\n").running
+def test_trials_leave_no_picture_and_have_no_floor_where_these_are_off(ended: Callable[..., Ended]) -> None:
+    """That they have both otherwise is shown in ``tests/experiments/test_search.py``."""
+    running = ended(extra="noise_floor: off\ntracking: {images: off, image_every: 1}\n").running
+    assert find_floor(running) is None
     open_parent(running)
     plan = running.plan(seed=5)
     listener = listener_of(running, plan)

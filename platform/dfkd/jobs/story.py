@@ -57,8 +57,9 @@ def test_table(outcome: Outcome) -> str:
     rows = [
         (outcome.teacher_label, scores.get("accuracy/teacher_top1"), None),
         ("**student**", scores.get("accuracy/top1"), scores.get("agreement/top1")),
-        ("KD on random noise", floor.get("accuracy/top1"), floor.get("agreement/top1")),
     ]
+    if floor:
+        rows.append(("KD on random noise", floor.get("accuracy/top1"), floor.get("agreement/top1")))
     lines = ["The test split was used for this table and for nothing else.", ""]
     lines += ["| test split | accuracy | agreement with the teacher |", "|---|---|---|"]
     lines += [f"| {name} | {percent(accuracy)} | {percent(agreement)} |" for name, accuracy, agreement in rows]
@@ -186,8 +187,9 @@ def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: f
     lines = ["", "=" * 78]
     if scores:
         lines += [f"  {name:<16} {percent(scores.get(key)):>8}   {words}" for name, key, words in rows]
-        floor = percent(outcome.floor_scores.get("accuracy/top1"))
-        lines.append(f"  {'noise floor':<16} {floor:>8}   KD on random noise, same student steps")
+        if outcome.floor_scores:
+            floor = percent(outcome.floor_scores.get("accuracy/top1"))
+            lines.append(f"  {'noise floor':<16} {floor:>8}   KD on random noise, same student steps")
     else:
         agreement = percent(outcome.choice.record.metrics.get("probe/agreement"))
         lines.append(f"  {'student':<16} {'-':>8}   accuracy unknown: no test images; {sizes} ({smaller})")

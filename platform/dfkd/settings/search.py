@@ -165,6 +165,7 @@ class SearchSettings:
     trials: int
     workers_check: bool = True  # first run the fixed part once, alone, with two workers on Ray Train
     seed_repeats: int = 1  # more runs of the fixed part, under the next seeds: how far two equal runs differ by chance
+    noise_floor: bool = True  # KD on random noise beside the trials: what the method adds shows against it
     concurrency: int | None = None  # trials at a time; None: as many as fit
     early_stopping: EarlyStoppingSettings | None = None
     sampler: SamplerSettings = field(default_factory=SamplerSettings)

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dfkd.assembly import Materials, choose_device, load_images
@@ -23,10 +23,12 @@ from dfkd.jobs.curve import Curve
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.probe_cache import obtain_probe_set
 from dfkd.jobs.ray_cluster import connected
+from dfkd.jobs.rehearsal import embed_all, rehearse
 from dfkd.jobs.students import judge, load_student
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import flatten, settings_key, shareable, to_dict
+from dfkd.teachers import try_weights
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
 from dfkd.tracking.mlflow_tracker import MlflowTracking
@@ -57,16 +59,20 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
     run_id = options.name or f"distill-{settings_key(settings)}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder = open_run_folder(home / "distillations" / run_id, settings)
     check_reachable(tracking_uri)
+    try_weights(settings.teacher)
     curve = Curve(folder / "curve.json")
     with _cluster_for(settings):
         data = load_dataset(settings.dataset)
+        label_embeddings = embed_all([settings], data.class_names)
         teacher = obtain_teacher(settings, data, home=home, tracking_uri=tracking_uri, console=console)
         materials = Materials(
             teacher=teacher,
-            probe=obtain_probe_set(teacher, home),
             validation=data.validation,
             images=load_images(settings, data),
+            label_embeddings=label_embeddings,
         )
+        rehearse([settings], materials, data)
+        materials = replace(materials, probe=obtain_probe_set(teacher, home))
         with MlflowTracking(tracking_uri, home, run_id) as tracking:
             run = tracking.open_parent("distillations", run_id, {"dfkd.kind": "distillation"})
             run.log_params(flatten(to_dict(settings)) | {"commit": commit()} | versions())

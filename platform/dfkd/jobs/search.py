@@ -27,7 +27,7 @@ from dfkd.jobs.preparation import (
 from dfkd.jobs.probe_cache import obtain_probe_set, probe_hash
 from dfkd.jobs.ray_cluster import connected
 from dfkd.jobs.running import Running
-from dfkd.jobs.search_folder import SearchFolder, find_search_folder, new_search_folder
+from dfkd.jobs.search_folder import HOME_STORAGE, SearchFolder, find_search_folder, new_search_folder
 from dfkd.jobs.search_listener import SearchListener
 from dfkd.jobs.search_options import SearchOptions
 from dfkd.jobs.story import last_screen, outcome_as_json
@@ -62,7 +62,7 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
     json_file = open_output(options.json_file)
     check_reachable(tracking_uri)
     with connected():
-        shared_storage = options.storage or (earlier.facts().get("storage") if earlier else None)
+        shared_storage = options.storage or (earlier.shared_storage if earlier else None)
         check_cluster(space, tracking_uri=tracking_uri, storage=shared_storage)
         data = load_dataset(space.resolve({}).dataset)
         check_objective(space, data)
@@ -110,10 +110,11 @@ def obtain_storage(options: SearchOptions, folder: SearchFolder) -> str:
         ValueError: it is not where the search began.
     """
     if options.storage is None:
-        return str(folder.facts().get("storage", folder.path))
-    storage = resolve_storage(options.storage, name=folder.search_id)
+        storage = folder.shared_storage or HOME_STORAGE
+    else:
+        storage = resolve_storage(options.storage, name=folder.search_id)
     folder.pin(storage=storage)
-    return storage
+    return str(folder.path) if storage == HOME_STORAGE else storage
 
 
 def obtain_materials(

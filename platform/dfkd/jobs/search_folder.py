@@ -12,6 +12,9 @@ from typing import Any
 from dfkd.search.space import SearchSpace
 from dfkd.settings.identity import to_dict
 
+#: Where checkpoints go without ``--storage``: remembered in words, since a home may be moved.
+HOME_STORAGE = "the search's own folder"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchFolder:
@@ -51,6 +54,12 @@ class SearchFolder:
                     "search anew."
                 )
         self.note(**facts)
+
+    @property
+    def shared_storage(self) -> str | None:
+        """Where checkpoints of this search lie that all nodes can reach; None in its own folder, or before it began."""
+        storage: str | None = self.facts().get("storage")
+        return None if storage == HOME_STORAGE else storage
 
     @property
     def _file(self) -> Path:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from dfkd.tracking.connection import check_reachable, without_credentials
+from dfkd.tracking.connection import check_reachable
+from dfkd.tracking.credentials import without_credentials
 from dfkd.tracking.delivery import Delivery
 from dfkd.tracking.journal import Journal, open_runs_in
 

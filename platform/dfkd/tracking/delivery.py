@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from dfkd.tracking.connection import check_reachable, without_credentials
+from dfkd.tracking.connection import check_reachable
+from dfkd.tracking.credentials import hide_credentials, without_credentials
 from dfkd.tracking.journal import Event, Journal, MlflowRun
 from dfkd.tracking.mlflow_store import MlflowStore, RefusedError, is_refusal, is_temporary
 
@@ -30,7 +31,7 @@ class Delivery:
 
     def __init__(self, journal: Journal, tracking_uri: str) -> None:
         self._journal = journal
-        self._address = without_credentials(tracking_uri)
+        self._tracking_uri, self._address = tracking_uri, without_credentials(tracking_uri)
         self._store = MlflowStore(tracking_uri)
         self._wake, self._stopping, self._abandoned = threading.Event(), threading.Event(), threading.Event()
         self._trouble: BaseException | None = None
@@ -57,7 +58,8 @@ class Delivery:
         if run_key in self._refused:
             raise ValueError(f"tracking: MLflow at {self._address} refuses the run: {self._refused[run_key]}")
         raise ConnectionError(
-            f"tracking: MLflow at {self._address} did not take the run within {timeout_seconds:g} s: {self._trouble}"
+            f"tracking: MLflow at {self._address} did not take the run within {timeout_seconds:g} s: "
+            f"{self._in_words(self._trouble) if self._trouble else 'no answer yet'}"
         )
 
     def flush(self, *, timeout_seconds: float) -> bool:
@@ -73,7 +75,7 @@ class Delivery:
         self._thread.join(2.0)
         lines = []
         if num_pending := self._journal.num_pending():
-            why = _one_line(self._trouble) if self._trouble else "no time was left"
+            why = self._in_words(self._trouble) if self._trouble else "no time was left"
             lines.append(
                 f"{num_pending} events were not delivered to MLflow at {self._address} ({why}). "
                 f"They lie in {self._journal.folder}; when it answers again, run\n"
@@ -166,20 +168,25 @@ class Delivery:
         return self._open(event)
 
     def _set_aside(self, event: Event, error: BaseException) -> None:
-        self._journal.set_aside(event, str(error))
+        self._journal.set_aside(event, hide_credentials(str(error), self._tracking_uri))
         if event.run_key not in self._refused:
             _log.warning(
                 "MLflow at %s refuses %s of the run '%s' (%s). Refused events are kept in %s.",
-                self._address, event.kind, event.run_key, _one_line(error), self._journal.set_aside_file,
+                self._address, event.kind, event.run_key, self._in_words(error), self._journal.set_aside_file,
             )  # fmt: skip
-        self._refused.setdefault(event.run_key, _one_line(error))
+        self._refused.setdefault(event.run_key, self._in_words(error))
+
+    def _in_words(self, error: BaseException) -> str:
+        """Return an error in one line that may be shown."""
+        words = " ".join(hide_credentials(str(error), self._tracking_uri).split())
+        return words[:300] or type(error).__name__
 
     def _note_trouble(self, error: BaseException, failures: int) -> int:
         """Warn once, wait, and return how often the same events have failed at a server that answers."""
         if self._trouble is None:
             _log.warning(
                 "MLflow at %s does not take events now (%s). The run goes on; they are kept in %s and sent later.",
-                self._address, _one_line(error), self._journal.folder,
+                self._address, self._in_words(error), self._journal.folder,
             )  # fmt: skip
         self._trouble = error
         if self._stopping.is_set():
@@ -239,7 +246,3 @@ def deliver_journal(folder: Path, *, tracking_uri: str | None = None, timeout_se
         journal.close()
         raise
     return delivery.stop(timeout_seconds=timeout_seconds)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

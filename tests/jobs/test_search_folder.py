@@ -22,6 +22,11 @@ def test_the_newest_search_of_the_same_space_is_gone_on_with(tmp_path: Path) -> 
     assert find_search_folder(tmp_path, other).search_id == "smoke-20000101-000000"
 
 
+def test_two_searches_that_begin_in_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    space = load_space(SMOKE, [])
+    assert len({new_search_folder(tmp_path, space).search_id for _ in range(5)}) == 5
+
+
 def test_there_must_be_something_to_go_on_with(tmp_path: Path) -> None:
     new_search_folder(tmp_path, load_space(SMOKE, []))
     with pytest.raises(ValueError, match="--resume: found no earlier search 'smoke' with these settings"):

@@ -202,6 +202,17 @@ def test_a_search_that_goes_on_at_another_address_has_its_runs_there(
         assert [point.step for point in client(address).get_metric_history(run.info.run_id, "loss")] == [step]
 
 
+def test_runs_of_one_name_in_two_homes_are_two_runs(home: Path, uri: str, client: Any, tmp_path: Path) -> None:
+    """As of two people who name a run alike, with one MLflow between them."""
+    for each in (home, tmp_path):
+        tracking = MlflowTracking(uri, each, "namesake")
+        tracking.open_parent("digits", f"in {each.name}", {}).log_params({"home": each.name})
+        assert tracking.close() is None
+    runs = _runs(client, uri, "namesake")
+    assert {run.data.params["home"] for run in runs.values()} == {home.name, tmp_path.name}
+    assert len(runs) == 2
+
+
 def test_a_picture_that_is_no_png_is_an_error_at_once(home: Path, uri: str) -> None:
     with MlflowTracking(uri, home, "no-png") as tracking:
         tracker = tracking.open_parent("digits", "no png", {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,7 +55,8 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
     home = open_home(options.home)
     tracking_uri = resolve_tracking_uri(options.tracking_uri, home=home)
     json_file = open_output(options.json_file)
-    run_id = options.name or f"distill-{settings_key(settings)}-{time.strftime('%Y%m%d-%H%M%S')}"
+    unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    run_id = options.name or f"distill-{settings_key(settings)}-{unique}"
     folder = open_run_folder(home / "distillations" / run_id, settings)
     check_reachable(tracking_uri)
     curve = Curve(folder / "curve.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ class SearchFolder:
 
     Attributes:
         path: ``<home>/searches/<id>``.
-        search_id: name of the search and when it began.
+        search_id: name of the search, when it began, and a random part.
     """
 
     path: Path
@@ -91,8 +92,8 @@ def find_search_folder(home: Path, space: SearchSpace) -> SearchFolder:
 
 
 def new_search_folder(home: Path, space: SearchSpace) -> SearchFolder:
-    """Return a new folder, named after the search and now."""
-    search_id = f"{space.settings.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    """Return a new folder, named after the search and now; no two are the same, even of one second."""
+    search_id = f"{space.settings.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     path = home / "searches" / search_id
     path.mkdir(parents=True)
     folder = SearchFolder(path=path, search_id=search_id)

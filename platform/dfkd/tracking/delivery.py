@@ -155,7 +155,8 @@ class Delivery:
 
     def _open(self, event: Event) -> MlflowRun:
         parent_key = event.content["parent_key"]
-        run = self._store.open_run(event, parent=self._run_of(parent_key) if parent_key else None)
+        parent = self._run_of(parent_key) if parent_key else None
+        run = self._store.open_run(event, journal_id=self._journal.identity, parent=parent)
         self._journal.note_run(event.run_key, run)
         return run
 

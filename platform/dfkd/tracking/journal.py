@@ -10,6 +10,7 @@ import fcntl
 import json
 import logging
 import os
+import secrets
 import shutil
 import threading
 import time
@@ -60,9 +61,17 @@ class Journal:
         self._lock_file = _exclusively(self.folder / "lock")
         self._lock = threading.Lock()
         self._num_payloads = max((int(path.name) for path in self._payloads.iterdir()), default=-1) + 1
+        self.identity = self._find_identity()
         _drop_torn_line(self._events_file)
         self._writer = self._events_file.open("ab", buffering=0)
         self._state: dict[str, Any] = {"offset": 0, "runs": {}, "tracking_uri": None} | _read_json(self._state_file)
+
+    def _find_identity(self) -> str:
+        """Return what no other journal has, whatever the names of their folders: made with it, and kept in it."""
+        file = self.folder / "identity.txt"
+        if not file.exists():
+            _write_whole(file, secrets.token_hex(8))
+        return file.read_text()
 
     @property
     def _events_file(self) -> Path:
@@ -198,9 +207,7 @@ class Journal:
         self._lock_file.close()
 
     def _save_state(self) -> None:
-        partial = self._state_file.with_suffix(".partial")
-        partial.write_text(json.dumps(self._state))
-        os.replace(partial, self._state_file)
+        _write_whole(self._state_file, json.dumps(self._state))
 
 
 def open_runs_in(events_file: Path) -> list[str]:
@@ -216,6 +223,16 @@ def open_runs_in(events_file: Path) -> list[str]:
                 elif event.kind == "close":
                     still_open.pop(event.run_key, None)
     return list(still_open)
+
+
+def _write_whole(file: Path, text: str) -> None:
+    """Write a file that is whole at any moment, the death of the machine included."""
+    partial = file.with_suffix(".partial")
+    with partial.open("w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(partial, file)
 
 
 def _exclusively(path: Path) -> Any:

@@ -26,6 +26,7 @@ from dfkd.jobs.probe_cache import obtain_probe_set
 from dfkd.jobs.ray_cluster import connected
 from dfkd.jobs.students import judge, load_student
 from dfkd.jobs.teacher import obtain_teacher
+from dfkd.settings.checks import check_name
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import flatten, settings_key, shareable, to_dict
 from dfkd.tracking.connection import check_reachable
@@ -44,6 +45,10 @@ class DistillOptions:
     tracking_uri: str | None = None
     name: str | None = None
     json_file: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            check_name("--name", self.name)
 
 
 def run_distillation(settings: ExperimentSettings, options: DistillOptions, console: Console) -> dict[str, float]:

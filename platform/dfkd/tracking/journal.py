@@ -52,6 +52,7 @@ class Journal:
 
     Raises:
         BlockingIOError: another process holds it.
+        ValueError: one of its files is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -60,11 +61,18 @@ class Journal:
         self._payloads.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock_file = _exclusively(self.folder / "lock")
         self._lock = threading.Lock()
+        try:
+            self._open_files()
+        except BaseException:
+            self._lock_file.close()
+            raise
+
+    def _open_files(self) -> None:
         self._num_payloads = max((int(path.name) for path in self._payloads.iterdir()), default=-1) + 1
         self.identity = self._find_identity()
         _drop_torn_line(self._events_file)
-        self._writer = self._events_file.open("ab", buffering=0)
         self._state: dict[str, Any] = {"offset": 0, "runs": {}, "tracking_uri": None} | _read_json(self._state_file)
+        self._writer = self._events_file.open("ab", buffering=0)
 
     def _find_identity(self) -> str:
         """Return what no other journal has, whatever the names of their folders: made with it, and kept in it."""
@@ -266,4 +274,12 @@ def _ends_a_line(lines: Any, end: int) -> bool:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text())) if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"journal: '{path}' is damaged ({error}). Remove it, and all events are sent to MLflow once more, which "
+            "doubles nothing."
+        ) from error

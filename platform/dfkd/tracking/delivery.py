@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 EVENTS_AT_ONCE = 200
 RETRY_SECONDS = (1.0, 30.0)  # doubling from the first to the second
-TRIALS_BEFORE_SETTING_ASIDE = 3  # of the same events by a server that does answer: one bad event must not block all
+TRIALS_BEFORE_PUTTING_OFF = 3  # of the same events by a server that does answer: one must not block all
 BATCHED = ("params", "metrics", "tags")
 
 
@@ -37,6 +37,7 @@ class Delivery:
         self._trouble: BaseException | None = None
         self._retry_delay = RETRY_SECONDS[0]
         self._refused: dict[str, str] = {}
+        self._put_off: set[tuple[object, ...]] = set()
         journal.bind(self._address)
         self._thread = threading.Thread(target=self._run, daemon=True, name="mlflow-delivery")
         self._thread.start()
@@ -82,7 +83,10 @@ class Delivery:
                 f"  python experiments/deliver.py '{self._journal.folder}'"
             )
         if self._refused:
-            lines.append(f"MLflow refused some events: they and its reasons are in {self._journal.set_aside_file}.")
+            lines.append(
+                f"MLflow refused some events: they and its reasons are in {self._journal.set_aside_file}. Once what it "
+                f"names is mended, send them with\n  python experiments/deliver.py '{self._journal.folder}'"
+            )
         return "\n".join(lines) or None
 
     def _wait_until(self, condition: Callable[[], object], timeout_seconds: float) -> bool:
@@ -112,16 +116,25 @@ class Delivery:
                 self._wake.wait()
                 continue
             try:
-                kept = self._deliver(events, insist=failures < TRIALS_BEFORE_SETTING_ASIDE)
+                kept = self._deliver(events, insist=failures < TRIALS_BEFORE_PUTTING_OFF)
                 self._journal.mark_delivered(events, offset, keep=kept)
             except Exception as error:
                 failures = self._note_trouble(error, failures)
                 continue
             failures = 0
-            self._note_recovery()
+            if not self._put_off:
+                self._note_recovery()
 
     def _deliver(self, events: list[Event], *, insist: bool) -> set[str]:
-        """Send events and return the payloads of those that MLflow refused; raise if MLflow itself is in trouble."""
+        """Send events and return the payloads that are still needed; raise if MLflow itself is in trouble.
+
+        What MLflow refuses is set aside. What fails for another reason at a server that answers, as a file does while
+        its store of artifacts is away, comes last again, so that the rest need not wait; but for the opening of a run.
+
+        Args:
+            events: in order.
+            insist: raise for any failure that is no refusal, for all of them to be tried again in order.
+        """
         kept: set[str] = set()
         for step in steps(events):
             try:
@@ -132,15 +145,25 @@ class Delivery:
                 if len(step) > 1:  # find the one at fault
                     for event in step:
                         kept |= self._deliver([event], insist=insist)
-                else:
+                    continue
+                if is_refusal(error):
                     self._set_aside(step[0], error)
-                    kept |= {step[0].payload} if step[0].payload else set()
+                elif step[0].kind == "open":
+                    raise
+                else:
+                    self._put_off.add(_same(step[0]))
+                    self._journal.repeat(step[0])
+                kept |= {step[0].payload} if step[0].payload else set()
+            else:
+                self._put_off -= {_same(event) for event in step}
         return kept
 
     def _send(self, step: list[Event]) -> None:
         first = step[0]
         if first.kind == "open":
             self._open(first)
+            return
+        if self._journal.is_elsewhere(first):
             return
         run_id = self._run_of(first.run_key).run_id
         match first.kind:
@@ -202,6 +225,11 @@ class Delivery:
             _log.warning("MLflow at %s takes events again.", self._address)
             self._trouble = None
             self._retry_delay = RETRY_SECONDS[0]
+
+
+def _same(event: Event) -> tuple[object, ...]:
+    """Return what tells an event from others, and is the same when it is sent again."""
+    return event.run_key, event.kind, event.time_ms, event.payload
 
 
 def steps(events: list[Event]) -> list[list[Event]]:

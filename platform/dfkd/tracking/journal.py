@@ -21,6 +21,8 @@ from typing import Any, Literal
 
 _log = logging.getLogger(__name__)
 
+_NEW_STATE: Mapping[str, Any] = {"offset": 0, "runs": {}, "tracking_uri": None, "moved": False}
+
 EventKind = Literal["open", "params", "metrics", "image", "artifact", "tags", "close"]
 
 
@@ -71,7 +73,7 @@ class Journal:
         self._num_payloads = max((int(path.name) for path in self._payloads.iterdir()), default=-1) + 1
         self.identity = self._find_identity()
         _drop_torn_line(self._events_file)
-        self._state: dict[str, Any] = {"offset": 0, "runs": {}, "tracking_uri": None} | _read_json(self._state_file)
+        self._state: dict[str, Any] = {**_NEW_STATE, **_read_json(self._state_file)}
         self._writer = self._events_file.open("ab", buffering=0)
 
     def _find_identity(self) -> str:
@@ -157,6 +159,10 @@ class Journal:
             if event.payload is not None and event.payload not in keep:
                 shutil.rmtree(self._payloads / Path(event.payload).parts[1], ignore_errors=True)
 
+    def repeat(self, event: Event) -> None:
+        """Write an event once more, after all others, to be delivered then."""
+        self.append(event.run_key, event.kind, event.content, time_ms=event.time_ms)
+
     def set_aside(self, event: Event, reason: str) -> None:
         """Keep an event that MLflow refused where a person can read it."""
         with self.set_aside_file.open("a") as lines:
@@ -169,7 +175,8 @@ class Journal:
             os.replace(refused, again)
             for line in again.read_text().splitlines():
                 event = json.loads(line)
-                self.append(event["run_key"], event["kind"], event["content"], time_ms=event["time_ms"])
+                event.pop("reason")
+                self.repeat(Event(**event))
             again.unlink()
 
     @property
@@ -178,10 +185,21 @@ class Journal:
         return self._state["tracking_uri"]  # type: ignore[no-any-return]
 
     def bind(self, tracking_uri: str) -> None:
-        """Say where events go. At a new address the runs are looked up again: they may or may not be there."""
-        if tracking_uri != self.tracking_uri:
-            self._state |= {"tracking_uri": tracking_uri, "runs": {}}
-            self._save_state()
+        """Say where events go. At a new address everything is sent once more: the runs may or may not be there."""
+        if tracking_uri == self.tracking_uri:
+            return
+        if self._state["offset"]:
+            _log.warning(
+                "'%s' was tracked at %s until now: its runs are sent to %s from their beginning, but for images and "
+                "files that are there only.", self.folder, self.tracking_uri, tracking_uri,
+            )  # fmt: skip
+        moved = self._state["moved"] or self._state["offset"] > 0
+        self._state |= {"tracking_uri": tracking_uri, "runs": {}, "offset": 0, "moved": moved}
+        self._save_state()
+
+    def is_elsewhere(self, event: Event) -> bool:
+        """Whether the event's content was delivered to an earlier address, and is kept there alone."""
+        return bool(self._state["moved"]) and event.payload is not None and not (self.folder / event.payload).exists()
 
     def run(self, run_key: str) -> MlflowRun | None:
         """Return which run of MLflow a run key means, if that is known yet."""

@@ -112,11 +112,15 @@ class MlflowStore:
 
         picture = _payload(event, folder)
         self._client.log_artifact(run_id, str(picture), "images")
-        with Image.open(io.BytesIO(picture.read_bytes())) as image, tempfile.TemporaryDirectory() as workspace:
-            scale = THUMBNAIL_SIDE / max(image.size)
-            width, height = (max(1, int(side * scale)) for side in image.size)
+        with tempfile.TemporaryDirectory() as workspace:
             thumbnail = Path(workspace) / f"{picture.stem}+compressed.webp"
-            image.resize((width, height)).save(thumbnail)
+            try:
+                with Image.open(io.BytesIO(picture.read_bytes())) as image:
+                    scale = THUMBNAIL_SIDE / max(image.size)
+                    width, height = (max(1, int(side * scale)) for side in image.size)
+                    image.resize((width, height)).save(thumbnail)
+            except (OSError, SyntaxError) as error:  # Pillow's for a damaged picture
+                raise RefusedError(f"it is no picture: {error}") from error
             self._client.log_artifact(run_id, str(thumbnail), "images")
         self._client.set_tag(run_id, "mlflow.loggedImages", "True")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from dfkd.jobs.ray_cluster import connected
 from dfkd.jobs.rehearsal import embed_all, rehearse
 from dfkd.jobs.students import judge, load_student
 from dfkd.jobs.teacher import obtain_teacher
+from dfkd.settings.checks import check_name
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import flatten, settings_key, shareable, to_dict
 from dfkd.teachers import try_weights
@@ -46,6 +48,10 @@ class DistillOptions:
     name: str | None = None
     json_file: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            check_name("--name", self.name)
+
 
 def run_distillation(settings: ExperimentSettings, options: DistillOptions, console: Console) -> dict[str, float]:
     """Distil, judge the last epoch's student on the whole test split, and record it all in one MLflow run.
@@ -56,7 +62,8 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
     home = open_home(options.home)
     tracking_uri = resolve_tracking_uri(options.tracking_uri, home=home)
     json_file = open_output(options.json_file)
-    run_id = options.name or f"distill-{settings_key(settings)}-{time.strftime('%Y%m%d-%H%M%S')}"
+    unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    run_id = options.name or f"distill-{settings_key(settings)}-{unique}"
     folder = open_run_folder(home / "distillations" / run_id, settings)
     check_reachable(tracking_uri)
     try_weights(settings.teacher)

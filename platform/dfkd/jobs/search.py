@@ -30,7 +30,7 @@ from dfkd.jobs.probe_cache import obtain_probe_set, probe_hash
 from dfkd.jobs.ray_cluster import connected
 from dfkd.jobs.rehearsal import embed_all, rehearse
 from dfkd.jobs.running import Running
-from dfkd.jobs.search_folder import SearchFolder, find_search_folder, new_search_folder
+from dfkd.jobs.search_folder import HOME_STORAGE, SearchFolder, find_search_folder, new_search_folder
 from dfkd.jobs.search_listener import SearchListener
 from dfkd.jobs.search_options import SearchOptions
 from dfkd.jobs.story import last_screen, outcome_as_json
@@ -67,7 +67,7 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
     check_reachable(tracking_uri)
     try_weights(space.resolve({}).teacher)
     with connected():
-        shared_storage = options.storage or (earlier.facts().get("storage") if earlier else None)
+        shared_storage = options.storage or (earlier.shared_storage if earlier else None)
         check_cluster(space, tracking_uri=tracking_uri, storage=shared_storage)
         space = with_checks_that_fit(space, console)
         data = load_dataset(space.resolve({}).dataset)
@@ -115,10 +115,11 @@ def obtain_storage(options: SearchOptions, folder: SearchFolder) -> str:
         ValueError: it is not where the search began.
     """
     if options.storage is None:
-        return str(folder.facts().get("storage", folder.path))
-    storage = resolve_storage(options.storage, name=folder.search_id)
+        storage = folder.shared_storage or HOME_STORAGE
+    else:
+        storage = resolve_storage(options.storage, name=folder.search_id)
     folder.pin(storage=storage)
-    return storage
+    return str(folder.path) if storage == HOME_STORAGE else storage
 
 
 def obtain_materials(

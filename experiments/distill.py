@@ -1,6 +1,7 @@
 """Distil one student by one config, without a search.
 
-The config is the ``experiment`` part of a search space, or a file that holds such a part alone.
+The config is a search space, of which ``experiment`` and ``tracking`` count, or a file that holds an ``experiment``
+alone.
 
 Examples:
     python experiments/distill.py search_spaces/digits_cae.yaml
@@ -16,9 +17,9 @@ from _bootstrap import find_package
 
 find_package()
 
-from dfkd.config import apply_overrides, experiment_settings, read_yaml  # noqa: E402
 from dfkd.jobs.command import run_command  # noqa: E402
 from dfkd.jobs.surroundings import check_surroundings  # noqa: E402
+from dfkd.search.experiment_file import load_experiment  # noqa: E402
 from dfkd.settings.checks import check_name  # noqa: E402
 
 INTERRUPTED = "interrupted: everything reported so far is kept; the same command goes on from here if it has a --name"
@@ -41,17 +42,19 @@ def main() -> None:
     """Check the config, then distil."""
     arguments = parse_arguments()
     with run_command(interrupted=INTERRUPTED) as console:
-        raw = read_yaml(arguments.config)
         workers = [] if arguments.workers is None else [f"workers={arguments.workers}"]
-        experiment = apply_overrides(raw.get("experiment", raw), [*arguments.set, *workers])
-        settings = experiment_settings(experiment, arguments.config)
+        settings, tracking = load_experiment(arguments.config, [*arguments.set, *workers])
         if arguments.name is not None:
             check_name("--name", arguments.name)
         check_surroundings(settings, home=arguments.home, tracking_uri=arguments.tracking_uri, ray=settings.workers > 1)
         from dfkd.jobs.distill import DistillOptions, run_distillation
 
         options = DistillOptions(
-            home=arguments.home, tracking_uri=arguments.tracking_uri, name=arguments.name, json_file=arguments.json
+            home=arguments.home,
+            tracking_uri=arguments.tracking_uri,
+            name=arguments.name,
+            json_file=arguments.json,
+            tracking=tracking,
         )
         run_distillation(settings, options, console)
 

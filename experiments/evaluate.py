@@ -1,7 +1,8 @@
 """Score a trained model on real images: a registered one, or a teacher in a file.
 
 The config says which data set, and which teacher the model is held against: the file or registered model that it
-names, or the teacher that was trained with its settings. ``--teacher`` names another one.
+names, or the teacher that was trained with its settings. ``--teacher`` names another one; whether that is a shifted
+teacher, trained on other images than the data set's, is still what the config says (``--set teacher.shifted=true``).
 
 Examples:
     python experiments/evaluate.py models:/digits-student@champion search_spaces/digits_cae.yaml
@@ -17,10 +18,10 @@ from _bootstrap import find_package
 
 find_package()
 
-from dfkd.config import apply_overrides, experiment_settings, read_yaml  # noqa: E402
 from dfkd.jobs.command import run_command  # noqa: E402
 from dfkd.jobs.evaluate_options import EvaluateOptions, needs_registry  # noqa: E402
 from dfkd.jobs.surroundings import check_surroundings, check_weights  # noqa: E402
+from dfkd.search.experiment_file import load_experiment  # noqa: E402
 from dfkd.settings.experiment import TASKS  # noqa: E402
 
 
@@ -45,8 +46,7 @@ def main() -> None:
     """Check the config, then evaluate."""
     arguments = parse_arguments()
     with run_command(interrupted="interrupted") as console:
-        raw = read_yaml(arguments.config)
-        settings = experiment_settings(apply_overrides(raw.get("experiment", raw), arguments.set), arguments.config)
+        settings, _ = load_experiment(arguments.config, arguments.set)
         options = EvaluateOptions(
             model=arguments.model,
             split=arguments.split,

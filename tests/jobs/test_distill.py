@@ -12,6 +12,7 @@ import pytest
 from dfkd.jobs.console import Console
 from dfkd.jobs.distill import DistillOptions, open_run_folder, run_distillation
 from dfkd.settings.experiment import ExperimentSettings, TeacherSettings, TeacherTrainingSettings
+from dfkd.settings.search import TrackingSettings
 from dfkd.tracking.connection import import_mlflow
 from dfkd.tracking.home import default_tracking_uri
 
@@ -60,3 +61,21 @@ def test_a_named_run_that_goes_on_keeps_its_curve(
     assert (point.step, point.value) == (4, scores["accuracy/top1"])
     history = client.get_metric_history(run.info.run_id, "probe/agreement")
     assert [point.step for point in history] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_pictures_are_tracked_unless_that_is_off(
+    tiny_settings: Callable[..., ExperimentSettings], home: Path, images: bool
+) -> None:
+    teacher = TeacherSettings(architecture="digits_student", training=TeacherTrainingSettings(epochs=1))
+    settings = dataclasses.replace(tiny_settings(), teacher=teacher)
+    uri, name = default_tracking_uri(home), f"images-{images}"
+    tracking = TrackingSettings(images=images, image_every=1)
+    options = DistillOptions(home=str(home), tracking_uri=uri, name=name, tracking=tracking)
+    run_distillation(settings, options, Console(io.StringIO()))
+    client = import_mlflow().MlflowClient(uri)
+    experiment = client.get_experiment_by_name("distillations")
+    (run,) = client.search_runs([experiment.experiment_id], f"attributes.run_name = '{name}'")
+    pictures = client.list_artifacts(run.info.run_id, "images")
+    assert bool(pictures) == images
+    assert bool(list((home / "tracking" / name).rglob("*.png"))) <= images

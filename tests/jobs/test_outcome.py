@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,13 +22,13 @@ from dfkd.data.real_data import RealData
 from dfkd.jobs.console import Console
 from dfkd.jobs.outcome import Outcome, conclude
 from dfkd.jobs.running import Running
-from dfkd.jobs.search import find_floor, objective_of, open_parent
+from dfkd.jobs.search import find_floor, listener_of, objective_of, open_parent
 from dfkd.jobs.search_folder import new_search_folder
 from dfkd.jobs.story import description, last_screen, outcome_as_json
 from dfkd.jobs.trial_records import TrialRecord, TrialRecords
 from dfkd.search.load import load_space
 from dfkd.search.optuna_space import open_study, study_storage
-from dfkd.settings.identity import settings_key
+from dfkd.settings.identity import settings_key, to_dict
 from dfkd.tracking.connection import import_mlflow
 from dfkd.tracking.mlflow_tracker import MlflowTracking
 
@@ -92,12 +94,12 @@ class Ended:
 def ended(
     tmp_path: Path, tiny_materials: Materials, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Ended]]:
-    """Make a search of three trials with their checkpoints; the keyword is its objective."""
+    """Make a search of three trials with their checkpoints; the keywords are its objective and more lines of YAML."""
     made: list[Running] = []
 
-    def make(metric: str = "agreement") -> Ended:
+    def make(metric: str = "agreement", extra: str = "") -> Ended:
         file = tmp_path / "space.yaml"
-        file.write_text(SPACE.replace("METRIC", metric))
+        file.write_text(SPACE.replace("METRIC", metric) + extra)
         space, home, said = load_space(str(file), []), tmp_path / "home", io.StringIO()
         folder = new_search_folder(home, space)
         validation = tiny_materials.validation
@@ -236,3 +238,38 @@ def test_a_student_that_cannot_be_registered_waits_for_the_next_end(
     search.running = there
     assert search.conclude().registered.uri == "models:/tiny/1"
     assert search.said.getvalue().count("judging it on the test split, once") == 1
+
+
+def test_a_shifted_teacher_is_called_that_wherever_its_score_stands(ended: Callable[..., Ended]) -> None:
+    search = ended()
+    shifted = dataclasses.replace(search.running.materials.teacher, shifted=True)
+    materials = dataclasses.replace(search.running.materials, teacher=shifted)
+    search.running = dataclasses.replace(search.running, materials=materials)
+    search.record(DEFAULT)
+    outcome = search.conclude()
+    screen = last_screen(outcome, tracking_uri=search.running.tracking_uri, run_url="", seconds=1.0)
+    assert re.search(r"^  shifted teacher +\d+\.\d % ", screen, flags=re.MULTILINE)
+    assert not re.search(r"^  teacher ", screen, flags=re.MULTILINE)
+    assert "| shifted teacher | " in description(search.running, outcome)
+    facts = json.loads(outcome_as_json(search.running, outcome, seconds=1.0))
+    assert facts["teacher"] == "shifted teacher"
+    assert facts["settings"] == to_dict(search.running.space.resolve({}))
+
+
+def test_trials_leave_no_picture_and_have_no_floor_where_these_are_off(ended: Callable[..., Ended]) -> None:
+    """That they have both otherwise is shown in ``tests/experiments/test_search.py``."""
+    running = ended(extra="noise_floor: off\ntracking: {images: off, image_every: 1}\n").running
+    assert find_floor(running) is None
+    open_parent(running)
+    plan = running.plan(seed=5)
+    listener = listener_of(running, plan)
+    session = LocalSession(torch.device("cpu"), lambda report: listener.reported(DEFAULT, report))
+    listener.started(DEFAULT)
+    run_worker(plan.resolve(DEFAULT), running.materials, session, image_every=plan.image_every)
+    listener.ended(DEFAULT, error=None)
+    assert running.tracking.flush()
+    client = import_mlflow().MlflowClient(running.tracking_uri)
+    experiment = client.get_experiment_by_name("tiny")
+    (run,) = client.search_runs([experiment.experiment_id], "tags.\"dfkd.kind\" = 'trial'")
+    assert "probe/agreement" in run.data.metrics
+    assert client.list_artifacts(run.info.run_id) == []

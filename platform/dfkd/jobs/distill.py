@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dfkd.assembly import Materials, choose_device, load_images
@@ -30,23 +30,24 @@ from dfkd.jobs.teacher import obtain_teacher
 from dfkd.settings.checks import check_name
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import flatten, settings_key, shareable, to_dict
+from dfkd.settings.search import TrackingSettings
 from dfkd.teachers import try_weights
+from dfkd.teachers.teacher import teacher_label
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
 from dfkd.tracking.mlflow_tracker import MlflowTracking
 from dfkd.tracking.protocol import Tracker
 
-IMAGE_EVERY = 5  # epochs
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DistillOptions:
-    """Options of ``experiments/distill.py``: see its ``--help``."""
+    """Options of ``experiments/distill.py``: see its ``--help``. ``tracking`` is of its config."""
 
     home: str | None = None
     tracking_uri: str | None = None
     name: str | None = None
     json_file: str | None = None
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)
 
     def __post_init__(self) -> None:
         if self.name is not None:
@@ -84,11 +85,12 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
             run = tracking.open_parent("distillations", run_id, {"dfkd.kind": "distillation"})
             run.log_params(flatten(to_dict(settings)) | {"commit": commit()} | versions())
             curve.start()
-            _train(settings, materials, str(folder), _listener(run, console, curve))
+            listener = _listener(run, console, curve)
+            _train(settings, materials, str(folder), listener, image_every=options.tracking.previews_every)
             state = CheckpointStore(str(folder)).newest(rank=0, world_size=settings.workers)
             assert state is not None  # the last epoch always leaves a checkpoint
             student = load_student(settings, teacher, state)
-            scores = judge(student, teacher, data.test, settings.tasks)
+            scores = judge(student, teacher, data.test, settings.tasks).scores
             run.log_metrics({f"test/{name}": value for name, value in scores.items()}, step=curve.num_epochs)
             run.close("FINISHED")
     console.show(_summary(settings, data, scores, curve.seconds))
@@ -125,15 +127,17 @@ def _cluster_for(settings: ExperimentSettings) -> Iterator[None]:
         yield
 
 
-def _train(settings: ExperimentSettings, materials: Materials, uri: str, listen: Callable[[Report], None]) -> None:
+def _train(
+    settings: ExperimentSettings, materials: Materials, uri: str, listen: Callable[[Report], None], *, image_every: int
+) -> None:
     """Run one worker here, or several on Ray Train."""
     if settings.workers == 1:
         session = LocalSession(choose_device(settings), listen, CheckpointStore(uri))
-        run_worker(settings, materials, session, image_every=IMAGE_EVERY)
+        run_worker(settings, materials, session, image_every=image_every)
     else:
         from dfkd.cluster.data_parallel import run_data_parallel_here
 
-        run_data_parallel_here(settings, materials, uri, image_every=IMAGE_EVERY, on_report=listen)
+        run_data_parallel_here(settings, materials, uri, image_every=image_every, on_report=listen)
 
 
 def _listener(run: Tracker, console: Console, curve: Curve) -> Callable[[Report], None]:
@@ -157,17 +161,18 @@ def _listener(run: Tracker, console: Console, curve: Curve) -> Callable[[Report]
 
 
 def _summary(settings: ExperimentSettings, data: RealData, scores: dict[str, float], seconds: float) -> str:
-    shifted = " (shifted teacher)" if settings.teacher.shifted else ""
+    teacher = f" ({teacher_label(shifted=True)})" if settings.teacher.shifted else ""
     lines = [
         f"{data.title}, seed {settings.seed}, {settings.workers} worker(s), {seconds / 60:.1f} minutes of distillation"
     ]
-    lines += [f"  {name:<28} {value:.4f}{shifted if 'teacher' in name else ''}" for name, value in scores.items()]
+    lines += [f"  {name:<28} {value:.4f}{teacher if 'teacher' in name else ''}" for name, value in scores.items()]
     return "\n".join(lines)
 
 
 def _write_json(file: Path, settings: ExperimentSettings, scores: dict[str, float], curve: Curve) -> None:
     facts = {
         "settings": shareable(settings),
+        "teacher": teacher_label(shifted=settings.teacher.shifted),
         "test": scores,
         "distillation_seconds": curve.seconds,
         "curve": curve.points,

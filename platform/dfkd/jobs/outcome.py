@@ -15,7 +15,7 @@ from dfkd.jobs.floor import FloorRun
 from dfkd.jobs.probe_cache import exam_hash
 from dfkd.jobs.running import Running
 from dfkd.jobs.story import description, search_artifacts
-from dfkd.jobs.students import count_parameters, judge, load_student
+from dfkd.jobs.students import Judgement, count_parameters, judge, load_student
 from dfkd.jobs.teacher import description_of
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import shareable
@@ -36,6 +36,7 @@ class Outcome:
         floor_scores: of KD on random noise there; empty where it failed.
         student_parameters: count.
         teacher_parameters: count.
+        teacher_label: what tables call the teacher.
         registered: the version in the registry.
     """
 
@@ -44,6 +45,7 @@ class Outcome:
     floor_scores: Mapping[str, float]
     student_parameters: int
     teacher_parameters: int
+    teacher_label: str
     registered: RegisteredModel
 
 
@@ -60,7 +62,8 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
     plan, teacher = running.plan(), running.materials.teacher
     settings = plan.resolve(choice.record.params)
     student = load_student(settings, teacher, last_state(plan.trial_uri(settings), world_size=plan.workers))
-    scores = judge_once(running, choice, settings, student)
+    judgement = judge_once(running, choice, settings, student)
+    scores = judgement.scores
     floor_scores = score_floor(running, floor, settings)
     parent.log_metrics(
         {f"test/{name}": value for name, value in scores.items()}
@@ -68,7 +71,7 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
         | {f"trust/{name}": value for name, value in choice.trust.numbers().items()},
         step=0,
     )
-    for name, content in search_artifacts(running, student).items():
+    for name, content in search_artifacts(running, judgement.confusion).items():
         parent.log_artifact(name, content)
     outcome = Outcome(
         choice=choice,
@@ -76,24 +79,23 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
         floor_scores=floor_scores,
         student_parameters=count_parameters(student),
         teacher_parameters=count_parameters(teacher.model),
+        teacher_label=teacher.label,
         registered=register_once(running, choice, settings, student, scores),
     )
     parent.set_description(description(running, outcome))
     return outcome
 
 
-def judge_once(
-    running: Running, choice: Choice, settings: ExperimentSettings, student: nn.Module
-) -> Mapping[str, float]:
-    """Return the student's scores on the test split, which it sees once, however often the search goes on."""
+def judge_once(running: Running, choice: Choice, settings: ExperimentSettings, student: nn.Module) -> Judgement:
+    """Return what the test split says of the student, which sees it once, however often the search goes on."""
     known = running.folder.facts().get("judged", {})
-    if known.get("key") == choice.record.key:
-        return dict(known["scores"])
+    if known.pop("key", None) == choice.record.key:
+        return Judgement(**known)
     on_test = "judging it on the test split, once" if running.data.test else "there are no test images to judge it on"
     running.console.say(f"chosen: trial {choice.record.number + 1}; {on_test}")
-    scores = judge(student, running.materials.teacher, running.data.test, settings.tasks)
-    running.folder.note(judged={"key": choice.record.key, "scores": scores})
-    return scores
+    judgement = judge(student, running.materials.teacher, running.data.test, settings.tasks)
+    running.folder.note(judged={"key": choice.record.key} | judgement.to_dict())
+    return judgement
 
 
 def score_floor(running: Running, floor: FloorRun | None, settings: ExperimentSettings) -> Mapping[str, float]:
@@ -104,7 +106,7 @@ def score_floor(running: Running, floor: FloorRun | None, settings: ExperimentSe
     student = floor.wait(teacher, running.console)
     if student is None:
         return {}
-    scores = judge(student, teacher, running.data.test, settings.tasks)
+    scores = judge(student, teacher, running.data.test, settings.tasks).scores
     running.folder.note(floor_scores=scores)
     return scores
 

@@ -228,8 +228,9 @@ def has_room_beside(running: Running) -> bool:
 
 
 def find_floor(running: Running) -> FloorRun | None:
-    """Start KD on random noise, unless this search knows its scores already or there is nothing to score it on."""
-    if running.data.test is None or "floor_scores" in running.folder.facts():
+    """Start KD on random noise, if it is wanted, there is something to score it on, and its scores are not known."""
+    wanted = running.space.settings.noise_floor and running.data.test is not None
+    if not wanted or "floor_scores" in running.folder.facts():
         return None
     running.console.say("KD on random noise begins: the floor that the student is compared with")
     return start_floor(running.space.resolve({}), running.materials, f"{running.storage.rstrip('/')}/noise_floor")

@@ -6,21 +6,19 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from torch import nn
 
 from dfkd.jobs.choice import Choice
 from dfkd.jobs.console import percent
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.running import Running
 from dfkd.jobs.trial_records import TrialRecord
-from dfkd.tasks.confusion import confusion_matrix
-from dfkd.tasks.protocol import predict_logits
+from dfkd.settings.identity import shareable
 from dfkd.tracking.connection import ui_address, ui_command
 
 if TYPE_CHECKING:
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
 def description(running: Running, outcome: Outcome) -> str:
     """Return the text on top of the parent run's page, in Markdown."""
     space, teacher, choice = running.space, running.materials.teacher, outcome.choice
-    shifted = " (shifted teacher: trained on other images than it is judged on)" if teacher.shifted else ""
+    shifted = f" ({teacher.label}: trained on other images than it is judged on)" if teacher.shifted else ""
     registered = outcome.registered
     lines = [
         f"## {space.settings.name}: the best data-free student of {teacher.architecture}{shifted}",
@@ -57,10 +55,11 @@ def test_table(outcome: Outcome) -> str:
     if not scores:
         return "There are no test images: how accurate the student is on real ones is not known."
     rows = [
-        ("teacher", scores.get("accuracy/teacher_top1"), None),
+        (outcome.teacher_label, scores.get("accuracy/teacher_top1"), None),
         ("**student**", scores.get("accuracy/top1"), scores.get("agreement/top1")),
-        ("KD on random noise", floor.get("accuracy/top1"), floor.get("agreement/top1")),
     ]
+    if floor:
+        rows.append(("KD on random noise", floor.get("accuracy/top1"), floor.get("agreement/top1")))
     lines = ["The test split was used for this table and for nothing else.", ""]
     lines += ["| test split | accuracy | agreement with the teacher |", "|---|---|---|"]
     lines += [f"| {name} | {percent(accuracy)} | {percent(agreement)} |" for name, accuracy, agreement in rows]
@@ -107,12 +106,12 @@ def _settings_in_words(record: TrialRecord) -> str:
     )
 
 
-def search_artifacts(running: Running, student: nn.Module) -> dict[str, bytes]:
-    """Return the parent run's files: the trial table, Optuna's plots, the winner's confusion matrix."""
+def search_artifacts(running: Running, confusion: list[list[int]]) -> dict[str, bytes]:
+    """Return the parent run's files: the trial table, Optuna's plots, the winner's confusion matrix [K][K]."""
     return (
         {"trials.parquet": trial_parquet(running.records.all())}
         | study_plots(running)
-        | confusion_plot(running, student)
+        | confusion_plot(confusion, running.materials.teacher.class_names)
     )
 
 
@@ -157,21 +156,14 @@ def study_plots(running: Running) -> dict[str, bytes]:
     return files
 
 
-def confusion_plot(running: Running, student: nn.Module) -> dict[str, bytes]:
-    """Return the student's confusion matrix on the test split as an interactive plot."""
+def confusion_plot(matrix: list[list[int]], class_names: Sequence[str]) -> dict[str, bytes]:
+    """Return the student's confusion matrix [K][K] on the test split as an interactive plot; none of an empty one."""
     import plotly.graph_objects as go
 
-    images, teacher = running.data.test, running.materials.teacher
-    if images is None:
+    if not matrix:
         return {}
-    logits = predict_logits(student, images.images, normalise=teacher.normalise, device="cpu")
-    matrix = confusion_matrix(logits, images.require_labels(), len(teacher.class_names))
-    names = list(teacher.class_names)
-    figure = go.Figure(
-        go.Heatmap(
-            z=matrix.tolist(), x=names, y=names, colorscale="Blues", text=matrix.tolist(), texttemplate="%{text}"
-        )
-    )
+    names = list(class_names)
+    figure = go.Figure(go.Heatmap(z=matrix, x=names, y=names, colorscale="Blues", text=matrix, texttemplate="%{text}"))
     figure.update_layout(
         title="Test split: true class (rows) against the student's prediction (columns)",
         xaxis_title="predicted",
@@ -187,7 +179,7 @@ def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: f
     sizes = f"{outcome.student_parameters:,} parameters"
     smaller = f"{outcome.teacher_parameters / outcome.student_parameters:.1f} times smaller"
     rows = [
-        ("teacher", "accuracy/teacher_top1", f"test accuracy, {outcome.teacher_parameters:,} parameters"),
+        (outcome.teacher_label, "accuracy/teacher_top1", f"test accuracy, {outcome.teacher_parameters:,} parameters"),
         ("student", "accuracy/top1", f"test accuracy, {sizes} ({smaller})"),
         ("student/teacher", "accuracy/ratio", "of the teacher's accuracy"),
         ("agreement", "agreement/top1", "same decision as the teacher on the test images"),
@@ -195,8 +187,9 @@ def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: f
     lines = ["", "=" * 78]
     if scores:
         lines += [f"  {name:<16} {percent(scores.get(key)):>8}   {words}" for name, key, words in rows]
-        floor = percent(outcome.floor_scores.get("accuracy/top1"))
-        lines.append(f"  {'noise floor':<16} {floor:>8}   KD on random noise, same student steps")
+        if outcome.floor_scores:
+            floor = percent(outcome.floor_scores.get("accuracy/top1"))
+            lines.append(f"  {'noise floor':<16} {floor:>8}   KD on random noise, same student steps")
     else:
         agreement = percent(outcome.choice.record.metrics.get("probe/agreement"))
         lines.append(f"  {'student':<16} {'-':>8}   accuracy unknown: no test images; {sizes} ({smaller})")
@@ -204,7 +197,7 @@ def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: f
     for name in ("balanced_accuracy", "auroc", "sensitivity", "specificity"):
         if f"binary/{name}" in scores:
             teacher = scores.get(f"binary/teacher_{name}")
-            lines.append(f"  {name:<16} {scores[f'binary/{name}']:>8.3f}   teacher {teacher:.3f}")
+            lines.append(f"  {name:<16} {scores[f'binary/{name}']:>8.3f}   {outcome.teacher_label} {teacher:.3f}")
     choice = outcome.choice
     lines += [
         f"  best settings    {_settings_in_words(choice.record)}{against_default(choice)}",
@@ -228,9 +221,11 @@ def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: f
 
 
 def outcome_as_json(running: Running, outcome: Outcome, *, seconds: float) -> str:
-    """Return a search's outcome for other programs."""
+    """Return a search's outcome for other programs; ``settings`` are the default ones, of which trials differ."""
     facts = {
         "search_id": running.folder.search_id,
+        "settings": shareable(running.space.resolve({})),
+        "teacher": outcome.teacher_label,
         "chosen": asdict(outcome.choice.record),
         "tie_margin": asdict(outcome.choice.margin),
         "trust": outcome.choice.trust.numbers(),

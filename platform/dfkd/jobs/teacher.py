@@ -57,7 +57,7 @@ def obtain_teacher(
     """
     if settings.teacher.weights is not None:
         teacher = read_teacher(settings.teacher, data, tracking_uri)
-        console.say(f"teacher: {teacher.provenance}")
+        console.say(f"{teacher.label}: {teacher.provenance}")
         return teacher
     if data.train is None:
         raise ValueError("teacher: it is to be trained, and there are no training images. Give teacher.weights.")

@@ -12,9 +12,7 @@ from typing import Any
 
 from dfkd.config import (
     SettingsError,
-    apply_overrides,
     experiment_settings,
-    load_settings,
     look_up,
     read_yaml,
     set_path,
@@ -22,6 +20,7 @@ from dfkd.config import (
     to_dict,
 )
 from dfkd.search.corners import corner_problems, corners, default_value
+from dfkd.search.experiment_file import check_file
 from dfkd.settings.checks import did_you_mean
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.search import Scalar, SearchSettings
@@ -127,22 +126,8 @@ def load_search_space(path: str | Path, overrides: Iterable[str] = ()) -> Search
         ValueError: with file and line where the file is no YAML mapping; a ``SettingsError`` with every problem of its
             settings otherwise.
     """
-    where = str(path)
-    raw = read_yaml(path)
-    problems: list[str] = []
-    if isinstance(raw.get("experiment"), Mapping):
-        raw["experiment"] = apply_overrides(raw["experiment"], overrides)
-        try:
-            experiment_settings(raw["experiment"], where)
-        except SettingsError as error:
-            problems.extend(f"experiment.{problem}" for problem in error.problems)
-    try:
-        settings = load_settings(SearchSettings, raw, where=where)
-    except SettingsError as error:
-        problems = [*error.problems, *problems]
-    if problems:
-        raise SettingsError(where, problems)
-    space = SearchSpace(settings=settings, where=where)
+    settings = check_file(SearchSettings, read_yaml(path), overrides, where=str(path))
+    space = SearchSpace(settings=settings, where=str(path))
     _check_parameters(space)
     return space
 

@@ -139,6 +139,19 @@ class TrackingSettings:
     def __post_init__(self) -> None:
         check_at_least("image_every", self.image_every, 1)
 
+    @property
+    def previews_every(self) -> int:
+        """Epochs between two grids of synthetic images; 0 where there are none."""
+        return self.image_every if self.images else 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExperimentFile:
+    """A file for one run, without a search: what ``experiment`` and ``tracking`` are in a search space."""
+
+    experiment: dict[str, Any]
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchSettings:
@@ -151,6 +164,7 @@ class SearchSettings:
     trials: int
     workers_check: bool = True  # first run the fixed part once, alone, with two workers on Ray Train
     seed_repeats: int = 1  # more runs of the fixed part, under the next seeds: how far two equal runs differ by chance
+    noise_floor: bool = True  # KD on random noise beside the trials: what the method adds shows against it
     concurrency: int | None = None  # trials at a time; None: as many as fit
     early_stopping: EarlyStoppingSettings | None = None
     sampler: SamplerSettings = field(default_factory=SamplerSettings)

@@ -57,9 +57,19 @@ class Teacher:
             )
             object.__setattr__(self, "hash", hashed)
 
+    @property
+    def label(self) -> str:
+        """What every table calls this teacher."""
+        return teacher_label(shifted=self.shifted)
+
     def normalise(self, images: Tensor) -> Tensor:
         """Map images [B, C, H, W] in [0, 1] to what the network takes."""
         return normalise(images, self.mean, self.std)
+
+
+def teacher_label(*, shifted: bool) -> str:
+    """Return what every table calls a teacher: the scores of a shifted one say little of how well it was trained."""
+    return "shifted teacher" if shifted else "teacher"
 
 
 def hash_teacher(

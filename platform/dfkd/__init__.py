@@ -26,6 +26,8 @@ EXPERIMENT            what to run, on which real data, judged how
 ``label_embeddings``  class names -> vectors
 ``supervised``        how a teacher is made
 ``teachers``          where a teacher comes from: trained here, a file, torchvision, timm, the registry
+``export``            networks in files that other programs run: ONNX, int8                (onnx, onnxruntime)
+``compression``       the teacher itself made smaller: pruned, quantised
 ``tasks``             what a student is judged by
 ``preview``           synthetic images as a PNG grid
 ``config``            YAML -> settings: strict, typed, with "did you mean"

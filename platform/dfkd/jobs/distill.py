@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import os
 import secrets
@@ -18,7 +19,9 @@ from dfkd.cluster.local_session import LocalSession
 from dfkd.cluster.worker import PREVIEW_KEY, WARNING_KEY, Report, run_worker
 from dfkd.data import load_dataset
 from dfkd.data.real_data import RealData
+from dfkd.export import require_onnx
 from dfkd.jobs.command import open_output
+from dfkd.jobs.compression import CompressedScores, as_metrics, in_words, score_compressed, synthetic_images
 from dfkd.jobs.console import Console, percent
 from dfkd.jobs.curve import Curve
 from dfkd.jobs.environment import commit, versions
@@ -48,6 +51,7 @@ class DistillOptions:
     name: str | None = None
     json_file: str | None = None
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
+    compress_teacher: bool = False
 
     def __post_init__(self) -> None:
         if self.name is not None:
@@ -60,6 +64,8 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
     Returns:
         The test scores.
     """
+    if options.compress_teacher:
+        require_onnx("--compress-teacher")
     home = open_home(options.home)
     tracking_uri = resolve_tracking_uri(options.tracking_uri, home=home)
     json_file = open_output(options.json_file)
@@ -92,10 +98,17 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
             student = load_student(settings, teacher, state)
             scores = judge(student, teacher, data.test, settings.tasks).scores
             run.log_metrics({f"test/{name}": value for name, value in scores.items()}, step=curve.num_epochs)
+            compressed = []
+            if options.compress_teacher:
+                synthetic = synthetic_images(settings, teacher, state, images=materials.images)
+                compressed = score_compressed(settings, teacher, synthetic, data.test)
+                run.log_metrics(as_metrics(compressed), step=curve.num_epochs)
             run.close("FINISHED")
     console.show(_summary(settings, data, scores, curve.seconds))
+    for row in compressed:
+        console.show(in_words(row))
     if json_file:
-        _write_json(json_file, settings, scores, curve)
+        _write_json(json_file, settings, scores, curve, compressed)
     return scores
 
 
@@ -169,11 +182,18 @@ def _summary(settings: ExperimentSettings, data: RealData, scores: dict[str, flo
     return "\n".join(lines)
 
 
-def _write_json(file: Path, settings: ExperimentSettings, scores: dict[str, float], curve: Curve) -> None:
+def _write_json(
+    file: Path,
+    settings: ExperimentSettings,
+    scores: dict[str, float],
+    curve: Curve,
+    compressed: list[CompressedScores],
+) -> None:
     facts = {
         "settings": shareable(settings),
         "teacher": teacher_label(shifted=settings.teacher.shifted),
         "test": scores,
+        "compressed_teacher": [dataclasses.asdict(row) for row in compressed],
         "distillation_seconds": curve.seconds,
         "curve": curve.points,
         "commit": commit(),

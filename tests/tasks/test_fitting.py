@@ -34,9 +34,15 @@ def train(network: nn.Module, *, progress: Progress | None = None, rate: float =
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim, "SGD", Watch)
         fit(
-            network, [(network.parameters(), rate)], settings,
-            batches=Batches(num_examples=10, batch_size=4), loss=loss, random=generator(), progress=progress or NoProgress(), where="regression",
-        )  # fmt: skip
+            network,
+            [(network.parameters(), rate)],
+            settings,
+            batches=Batches(num_examples=10, batch_size=4),
+            loss=loss,
+            random=generator(),
+            progress=progress or NoProgress(),
+            where="regression",
+        )
     return rates
 
 

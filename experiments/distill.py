@@ -19,6 +19,7 @@ find_package()
 from dfkd.config import apply_overrides, experiment_settings, read_yaml  # noqa: E402
 from dfkd.jobs.command import run_command  # noqa: E402
 from dfkd.jobs.surroundings import check_surroundings  # noqa: E402
+from dfkd.settings.checks import check_name  # noqa: E402
 
 INTERRUPTED = "interrupted: everything reported so far is kept; the same command goes on from here if it has a --name"
 
@@ -44,6 +45,8 @@ def main() -> None:
         workers = [] if arguments.workers is None else [f"workers={arguments.workers}"]
         experiment = apply_overrides(raw.get("experiment", raw), [*arguments.set, *workers])
         settings = experiment_settings(experiment, arguments.config)
+        if arguments.name is not None:
+            check_name("--name", arguments.name)
         check_surroundings(settings, home=arguments.home, tracking_uri=arguments.tracking_uri, ray=settings.workers > 1)
         from dfkd.jobs.distill import DistillOptions, run_distillation
 

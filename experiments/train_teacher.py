@@ -16,6 +16,7 @@ find_package()
 from dfkd.config import apply_overrides, experiment_settings, read_yaml  # noqa: E402
 from dfkd.jobs.command import run_command  # noqa: E402
 from dfkd.jobs.surroundings import check_surroundings  # noqa: E402
+from dfkd.settings.checks import check_name  # noqa: E402
 
 INTERRUPTED = "interrupted: the same command goes on from the last epoch that was kept"
 
@@ -39,6 +40,8 @@ def main() -> None:
     with run_command(interrupted=INTERRUPTED) as console:
         raw = read_yaml(arguments.config)
         settings = experiment_settings(apply_overrides(raw.get("experiment", raw), arguments.set), arguments.config)
+        if arguments.name is not None:
+            check_name("--name", arguments.name)
         check_surroundings(settings, home=arguments.home, tracking_uri=arguments.tracking_uri)
         from dfkd.jobs.train_teacher import TrainTeacherOptions, run_teacher_training
 

@@ -12,6 +12,7 @@ METHOD                torch only. No file, no Ray, no MLflow, no real image
 ``feature_maps``      what a network computes on the way, one map for every resolution
 ``augmentation``      random crop and flip of a batch, on its device
 ``initialisation``    seeded re-initialisation of layers, in place
+``layer_random``      what layers such as dropout draw from, as part of a run's state
 ``noise``             what a generator is fed: Gaussian latents, NAYER's noisy layer, CEND
 ``generators``        latents -> images in [0, 1]
 ``losses``            tensors -> scalar, pure: KD, inversion, adversarial, contrastive (CNCL)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from dfkd.distillation import Distillation
 from dfkd.domain import Domain
 from dfkd.label_embeddings import embed_labels
 from dfkd.probe_set import ProbeSet, score_on_probe
-from dfkd.settings.experiment import ExperimentSettings
+from dfkd.settings.experiment import ExperimentSettings, LabelEmbeddingSettings
 from dfkd.settings.synthesis import OnlineSettings, RoundsSettings, StoredImagesSettings, SynthesisSettings
 from dfkd.settings.tasks import TransferSettings
 from dfkd.synthesis import build_synthesizer
@@ -38,12 +38,14 @@ class Materials:
         probe: the teacher's synthetic exam; None skips it.
         validation: real images for reports during training; None where there are none.
         images: what a baseline on real images learns from, uint8 [N, C, H, W]; None for every other method.
+        label_embeddings: vectors [K, E] by where they come from; what is missing is made where it is needed.
     """
 
     teacher: Teacher
     probe: ProbeSet | None = None
     validation: ImageSet | None = None
     images: Tensor | None = None
+    label_embeddings: Mapping[LabelEmbeddingSettings, Tensor] = field(default_factory=dict)
 
 
 def load_images(settings: ExperimentSettings, data: RealData) -> Tensor | None:
@@ -68,8 +70,10 @@ def choose_device(settings: ExperimentSettings | TransferSettings) -> torch.devi
     return torch.device("cuda" if wants_cuda else "cpu")
 
 
-def build_domain(settings: ExperimentSettings, teacher: Teacher) -> Domain:
+def build_domain(settings: ExperimentSettings, teacher: Teacher, *, label_embeddings: Tensor | None = None) -> Domain:
     """Return all that the method may know: from the teacher's own description and the class names, not from images."""
+    if label_embeddings is None:
+        label_embeddings = embed_labels(settings.label_embeddings, teacher.class_names)
     channels, height, width = teacher.image_shape
     return Domain(
         channels=channels,
@@ -78,7 +82,7 @@ def build_domain(settings: ExperimentSettings, teacher: Teacher) -> Domain:
         mean=teacher.mean,
         std=teacher.std,
         class_names=teacher.class_names,
-        label_embeddings=embed_labels(settings.label_embeddings, teacher.class_names),
+        label_embeddings=label_embeddings,
         crop_padding=settings.dataset.crop_padding,
         horizontal_flip=settings.dataset.horizontal_flip,
     )
@@ -99,6 +103,7 @@ def build_distillation(
     *,
     device: torch.device,
     images: Tensor | None = None,
+    label_embeddings: Tensor | None = None,
     rank: int = 0,
     world_size: int = 1,
     wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
@@ -111,6 +116,7 @@ def build_distillation(
         teacher: its network is copied, so that the caller's stays untouched.
         device: where this worker trains.
         images: of ``load_images``.
+        label_embeddings: [K, E]; None makes them here.
         rank: of this worker.
         world_size: number of workers.
         wrap: makes the student data-parallel.
@@ -125,7 +131,7 @@ def build_distillation(
     student = build_student(settings, teacher).to(device, memory_format=layout)  # type: ignore[call-overload]
     pair = TeacherStudent(network, student)
     random = torch.Generator(device=device).manual_seed(settings.seed * 1009 + rank)
-    domain = build_domain(settings, teacher)
+    domain = build_domain(settings, teacher, label_embeddings=label_embeddings)
     synthesizer = build_method(share_synthesis(settings.synthesis, world_size), pair, domain, random, images=images)
     batch_size = share_of(settings.distillation.batch_size, world_size, "distillation.batch_size")
     distillation = dataclasses.replace(settings.distillation, batch_size=batch_size)

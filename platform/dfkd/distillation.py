@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from dfkd.augmentation import augment
 from dfkd.domain import Domain
+from dfkd.layer_random import LayerRandom
 from dfkd.losses.kd import kd_loss, l1_loss
 from dfkd.settings.distillation import DistillationSettings
 from dfkd.synthesis.banked import descend
@@ -73,6 +74,7 @@ class Distillation:
     ) -> None:
         self.pair, self.synthesizer, self.domain, self.settings = pair, synthesizer, domain, settings
         self.random = generator
+        self.layer_random = LayerRandom(generator.initial_seed(), pair.device)
         self.gather = gather or SingleWorker()
         self.network = StudentWithHead(pair.student, synthesizer.student_head)
         self.parallel_network = wrap(self.network)
@@ -100,6 +102,7 @@ class Distillation:
             "optimizer": self.optimizer.state_dict(),
             "synthesizer": self.synthesizer.state_dict(),
             "random": self.random.get_state(),
+            "layer_random": self.layer_random.get_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -109,6 +112,7 @@ class Distillation:
         self.optimizer.load_state_dict(state["optimizer"])
         self.synthesizer.load_state_dict(state["synthesizer"])
         self.random.set_state(state["random"].cpu())
+        self.layer_random.set_state(state["layer_random"])
 
 
 def distill(run: Distillation) -> Iterator[EpochReport]:
@@ -118,20 +122,27 @@ def distill(run: Distillation) -> Iterator[EpochReport]:
         FloatingPointError: if a loss is not finite; the message names epoch and term.
     """
     while run.epoch < run.total_epochs:
-        means = Means()
-        rounds = run.synthesizer.rounds(run.epoch, run.settings.steps_per_epoch)
-        num_steps = rounds.per_epoch * rounds.student_steps
-        step = 0
-        for _ in range(rounds.per_epoch):
-            progress = run.progress(step / max(num_steps, 1))
-            means.add("synthesis", run.synthesizer.synthesize(run.epoch, progress))
-            for _ in range(rounds.student_steps):
-                set_learning_rate(run, progress=run.progress(step / num_steps))
-                means.add("distillation", student_step(run))
-                step += 1
+        with run.layer_random.swapped_in():
+            means = run_epoch(run)
         metrics = means.to_floats(run.epoch)
         run.epoch += 1
         yield EpochReport(epoch=run.epoch - 1, metrics=metrics, preview=run.synthesizer.preview())
+
+
+def run_epoch(run: Distillation) -> Means:
+    """Alternate synthesis and student steps as the method wants it; return the means of what they gave."""
+    means = Means()
+    rounds = run.synthesizer.rounds(run.epoch, run.settings.steps_per_epoch)
+    num_steps = rounds.per_epoch * rounds.student_steps
+    step = 0
+    for _ in range(rounds.per_epoch):
+        progress = run.progress(step / max(num_steps, 1))
+        means.add("synthesis", run.synthesizer.synthesize(run.epoch, progress))
+        for _ in range(rounds.student_steps):
+            set_learning_rate(run, progress=run.progress(step / num_steps))
+            means.add("distillation", student_step(run))
+            step += 1
+    return means
 
 
 def student_step(run: Distillation) -> dict[str, Tensor]:

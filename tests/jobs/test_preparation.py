@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import torch
 
 from dfkd.data.image_set import ImageSet
 from dfkd.data.real_data import RealData
-from dfkd.jobs.preparation import REPORT_KEYS, check_objective, resolve_storage
+from dfkd.jobs import preparation
+from dfkd.jobs.console import Console
+from dfkd.jobs.preparation import REPORT_KEYS, check_objective, resolve_storage, with_checks_that_fit
 from dfkd.search.load import load_space
 from dfkd.search.space import SearchSpace
 from dfkd.settings.search import OBJECTIVES, ObjectiveSettings
@@ -61,3 +64,20 @@ def test_storage_is_absolute_and_known_to_be_writable(tmp_path: Path, monkeypatc
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="--storage: expected a folder or URI that can be written, got 'file'"):
         resolve_storage("file", name="smoke-1")
+
+
+def test_the_run_of_two_workers_is_left_out_aloud_where_there_is_one_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = io.StringIO()
+    space = load_space(SMOKE, [])
+    monkeypatch.setattr(preparation, "check_fits", lambda settings, workers: None)
+    assert with_checks_that_fit(space, Console(printed)) is space
+
+    def one_gpu(settings: object, workers: int) -> None:
+        raise ValueError("workers: 2 needed, each with a GPU; the cluster can give 1 at most.")
+
+    monkeypatch.setattr(preparation, "check_fits", one_gpu)
+    fitting = with_checks_that_fit(space, Console(printed))
+    assert not fitting.checks_workers
+    assert fitting.reserved_trials == space.reserved_trials - 1
+    assert fitting.key == space.key  # it is still the same search
+    assert "no run with 2 workers on Ray Train to compare one worker with: workers: 2 needed" in printed.getvalue()

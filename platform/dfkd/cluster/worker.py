@@ -64,7 +64,7 @@ def run_worker(
 
     Args:
         settings: the experiment.
-        materials: teacher, probe set, validation images, and the images of a baseline.
+        materials: teacher, probe set, validation images, label embeddings, and the images of a baseline.
         session: this worker's surroundings.
         image_every: epochs between previews of synthetic images; 0 sends none.
 
@@ -76,6 +76,7 @@ def run_worker(
         materials.teacher,
         device=session.device,
         images=materials.images,
+        label_embeddings=materials.label_embeddings.get(settings.label_embeddings),
         rank=session.rank,
         world_size=session.world_size,
         wrap=session.wrap,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dfkd.assembly import Materials, choose_device, load_images
@@ -23,10 +24,13 @@ from dfkd.jobs.curve import Curve
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.probe_cache import obtain_probe_set
 from dfkd.jobs.ray_cluster import connected
+from dfkd.jobs.rehearsal import embed_all, rehearse
 from dfkd.jobs.students import judge, load_student
 from dfkd.jobs.teacher import obtain_teacher
+from dfkd.settings.checks import check_name
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import flatten, settings_key, shareable, to_dict
+from dfkd.teachers import try_weights
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
 from dfkd.tracking.mlflow_tracker import MlflowTracking
@@ -44,6 +48,10 @@ class DistillOptions:
     name: str | None = None
     json_file: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            check_name("--name", self.name)
+
 
 def run_distillation(settings: ExperimentSettings, options: DistillOptions, console: Console) -> dict[str, float]:
     """Distil, judge the last epoch's student on the whole test split, and record it all in one MLflow run.
@@ -54,19 +62,24 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
     home = open_home(options.home)
     tracking_uri = resolve_tracking_uri(options.tracking_uri, home=home)
     json_file = open_output(options.json_file)
-    run_id = options.name or f"distill-{settings_key(settings)}-{time.strftime('%Y%m%d-%H%M%S')}"
+    unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    run_id = options.name or f"distill-{settings_key(settings)}-{unique}"
     folder = open_run_folder(home / "distillations" / run_id, settings)
     check_reachable(tracking_uri)
+    try_weights(settings.teacher)
     curve = Curve(folder / "curve.json")
     with _cluster_for(settings):
         data = load_dataset(settings.dataset)
+        label_embeddings = embed_all([settings], data.class_names)
         teacher = obtain_teacher(settings, data, home=home, tracking_uri=tracking_uri, console=console)
         materials = Materials(
             teacher=teacher,
-            probe=obtain_probe_set(teacher, home),
             validation=data.validation,
             images=load_images(settings, data),
+            label_embeddings=label_embeddings,
         )
+        rehearse([settings], materials, data)
+        materials = replace(materials, probe=obtain_probe_set(teacher, home))
         with MlflowTracking(tracking_uri, home, run_id) as tracking:
             run = tracking.open_parent("distillations", run_id, {"dfkd.kind": "distillation"})
             run.log_params(flatten(to_dict(settings)) | {"commit": commit()} | versions())

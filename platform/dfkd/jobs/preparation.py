@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.resources import autoscales, check_fits, num_nodes
 from dfkd.data.real_data import RealData
+from dfkd.jobs.console import Console
 from dfkd.search.space import CHECK_WORKERS, SearchSpace
 from dfkd.tracking.home import refuse_local_store_on_cluster
 
@@ -30,17 +32,24 @@ def check_cluster(space: SearchSpace, *, tracking_uri: str, storage: str | None)
     """
     settings = space.resolve({})
     check_fits(settings, settings.workers)
-    if space.checks_workers:
-        try:
-            check_fits(settings, CHECK_WORKERS)
-        except ValueError as error:
-            raise ValueError(f"{error} The check with two workers is left out with `workers_check: false`.") from None
     refuse_local_store_on_cluster(tracking_uri, num_nodes=num_nodes())
     if storage is None and (num_nodes() > 1 or autoscales()):
         raise ValueError(
             "--storage: the cluster has several nodes or may get them, and checkpoints in the home folder would lie on "
             "each node's own disk. Give a folder that all nodes share, or an address such as s3://bucket/prefix."
         )
+
+
+def with_checks_that_fit(space: SearchSpace, console: Console) -> SearchSpace:
+    """Return the search without its run of two workers where the cluster can never give them, and say so."""
+    if not space.checks_workers:
+        return space
+    try:
+        check_fits(space.resolve({}), CHECK_WORKERS)
+    except ValueError as error:
+        console.say(f"no run with {CHECK_WORKERS} workers on Ray Train to compare one worker with: {error}")
+        return replace(space, settings=replace(space.settings, workers_check=False))
+    return space
 
 
 def resolve_storage(storage: str, *, name: str) -> str:

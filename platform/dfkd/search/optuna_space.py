@@ -129,6 +129,11 @@ def settled_params(study: optuna.Study) -> list[dict[str, Scalar]]:
     return [dict(trial.params) for trial in ended if trial.params and trial.number not in stale_numbers]
 
 
+def reported_values(study: optuna.Study) -> list[tuple[dict[str, Scalar], dict[int, float]]]:
+    """Return the parameters of every trial and its objective after each epoch; a trial that went on counts as two."""
+    return [(dict(trial.params), trial.intermediate_values) for trial in study.get_trials() if trial.params]
+
+
 def enqueue(study: optuna.Study, points: Iterable[Mapping[str, Scalar]]) -> None:
     """Have these points asked next, in order; what a driver that died has enqueued already is not enqueued twice."""
     waiting = [_planned_params(trial) for trial in study.get_trials(states=(TrialState.WAITING,))]

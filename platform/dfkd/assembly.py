@@ -20,6 +20,7 @@ from dfkd.label_embeddings import embed_labels
 from dfkd.probe_set import ProbeSet, score_on_probe
 from dfkd.settings.experiment import ExperimentSettings, LabelEmbeddingSettings
 from dfkd.settings.synthesis import OnlineSettings, RoundsSettings, StoredImagesSettings, SynthesisSettings
+from dfkd.settings.tasks import TransferSettings
 from dfkd.synthesis import build_synthesizer
 from dfkd.synthesis.protocol import Gather, Synthesizer
 from dfkd.tasks import TaskInput, evaluate
@@ -57,7 +58,7 @@ def load_images(settings: ExperimentSettings, data: RealData) -> Tensor | None:
     return None if load is None else load(settings.synthesis, data)
 
 
-def choose_device(settings: ExperimentSettings) -> torch.device:
+def choose_device(settings: ExperimentSettings | TransferSettings) -> torch.device:
     """Return the device that the settings ask for; ``auto`` takes CUDA where there is one.
 
     Raises:

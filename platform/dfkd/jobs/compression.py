@@ -72,7 +72,7 @@ def score_compressed(
             teacher_bytes=num_bytes(teacher.model),
             student_bytes=student_bytes,
             sparsity=version.sparsity,
-            scores=judge(version.network, teacher, test, settings.tasks),
+            scores=judge(version.network, teacher, test, settings.tasks).scores,
         )
         for version in versions
     ]

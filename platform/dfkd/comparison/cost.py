@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from dfkd.assembly import Materials, build_distillation, choose_device
 from dfkd.distillation import Distillation, student_step
 from dfkd.settings.experiment import ExperimentSettings
+from dfkd.settings.synthesis import RoundsSettings
 
 #: Batch sizes at which is counted. What a step costs is a polynomial of at most degree two in its batch size (pairs
 #: make it quadratic), which three sizes decide. Multiples of 12: noise sources share a batch without a remainder.
 BATCH_SIZES = (12, 24, 36)
-#: Steps of a round at which is counted; a round costs a fixed part and as much again for every step.
+#: Steps of a round at which is counted and timed: a round costs a fixed part and as much again for every step.
 ROUND_STEPS = (4, 8)
 ROUND_STEPS_NAMES = ("generator_steps", "image_steps")  # how methods call them
 MANY_STEPS = 10**6  # student steps of an epoch, to see how a method alternates in long ones
@@ -34,8 +36,10 @@ class PartCosts:
 
     Attributes:
         start: once, beyond the first round: such as a generator that is trained before the student's first turn.
-        warm_up_round: one round of a warm-up epoch; 0 without warm-up.
-        round: one later round of a method with a bank, or the generator's part of one turn.
+        warm_up_round: one round of a warm-up epoch without its steps; 0 without warm-up.
+        warm_up_round_step: each of its steps.
+        round: one later round of a method with a bank, without its steps; or the generator's part of one turn.
+        round_step: each of its steps; 0 where there are no rounds.
         sample: the images of one student step.
         step: the rest of one student step.
         steps_per_turn: student steps after each synthesis; None: one synthesis an epoch, whatever its steps.
@@ -43,7 +47,9 @@ class PartCosts:
 
     start: float = 0.0
     warm_up_round: float = 0.0
+    warm_up_round_step: float = 0.0
     round: float
+    round_step: float = 0.0
     sample: float
     step: float
     steps_per_turn: int | None = None
@@ -55,7 +61,7 @@ Meter = Callable[[Distillation, Callable[[], object], int], float]  # run, what 
 def count_macs(settings: ExperimentSettings, materials: Materials) -> PartCosts:
     """Count the multiply-accumulates of a run's parts, forward and backward, of every network that takes part.
 
-    Counted are matrix products and convolutions, as ``FlopCounterMode`` finds them; element-wise work, BatchNorm,
+    Counted are matrix products and convolutions, as torch's formulas have them; element-wise work, BatchNorm,
     resizing and optimisers are not. Each part is really run, at small batch sizes and in short rounds, and extrapolated
     to the run's own. A method whose rounds differ is counted by an ordinary one.
 
@@ -63,29 +69,18 @@ def count_macs(settings: ExperimentSettings, materials: Materials) -> PartCosts:
         settings: of the run, with one worker.
         materials: its teacher, and what else the method works on.
     """
-    round_steps = _round_steps(settings)
-    at_steps = (round_steps,) if round_steps is None or round_steps <= ROUND_STEPS[-1] else ROUND_STEPS
-    counted: dict[tuple[int, int | None], PartCosts] = {}
-
-    def count(part: str, batch_size: int, steps: int | None) -> float:
-        if (batch_size, steps) not in counted:
-            run = _start(settings, materials, torch.device("cpu"), batch_size=batch_size, round_steps=steps)
-            counted[batch_size, steps] = _measure(run, _macs_of)
-        return float(getattr(counted[batch_size, steps], part))
-
-    def at_batch(part: str, batch_size: int) -> float:
-        if len(at_steps) == 1:
-            return count(part, batch_size, at_steps[0])
-        assert round_steps is not None
-        return extrapolate(ROUND_STEPS, [count(part, batch_size, steps) for steps in ROUND_STEPS], round_steps)
+    counted: dict[int, PartCosts] = {}
 
     def whole(part: str, batch_size: int) -> float:
-        if batch_size <= BATCH_SIZES[-1]:
-            return at_batch(part, batch_size)
-        return extrapolate(BATCH_SIZES, [at_batch(part, size) for size in BATCH_SIZES], batch_size)
+        sizes = (batch_size,) if batch_size <= BATCH_SIZES[-1] else BATCH_SIZES
+        for size in sizes:
+            if size not in counted:
+                counted[size] = _measure(settings, materials, torch.device("cpu"), _macs_of, batch_size=size)
+        return extrapolate(sizes, [getattr(counted[size], part) for size in sizes], batch_size)
 
+    of_synthesis = ("start", "warm_up_round", "warm_up_round_step", "round", "round_step")
     synthesis_batch = getattr(settings.synthesis, "batch_size", BATCH_SIZES[0])
-    costs = {part: whole(part, synthesis_batch) for part in ("start", "warm_up_round", "round")}
+    costs = {part: whole(part, synthesis_batch) for part in of_synthesis}
     costs |= {part: whole(part, settings.distillation.batch_size) for part in ("sample", "step")}
     return PartCosts(**costs, steps_per_turn=next(iter(counted.values())).steps_per_turn)
 
@@ -97,7 +92,13 @@ def time_parts(settings: ExperimentSettings, materials: Materials) -> PartCosts:
         settings: of the run, with one worker.
         materials: its teacher, and what else the method works on.
     """
-    return _measure(_start(settings, materials, choose_device(settings)), _seconds_of)
+    return _measure(settings, materials, choose_device(settings), _seconds_of)
+
+
+def round_steps_name(synthesis: RoundsSettings) -> str:
+    """Return the setting that holds the steps of a round: ``generator_steps`` or ``image_steps``."""
+    (name,) = [name for name in ROUND_STEPS_NAMES if hasattr(synthesis, name)]
+    return name
 
 
 def extrapolate(sizes: Sequence[int], counts: Sequence[float], size: int) -> float:
@@ -108,9 +109,32 @@ def extrapolate(sizes: Sequence[int], counts: Sequence[float], size: int) -> flo
     return max(0.0, total)
 
 
-def _round_steps(settings: ExperimentSettings) -> int | None:
-    found = [getattr(settings.synthesis, name) for name in ROUND_STEPS_NAMES if hasattr(settings.synthesis, name)]
-    return found[0] if found else None
+def _measure(
+    settings: ExperimentSettings,
+    materials: Materials,
+    device: torch.device,
+    cost_of: Meter,
+    *,
+    batch_size: int | None = None,
+) -> PartCosts:
+    """Return what the parts cost at one batch size, the settings' own if none is given."""
+    if not isinstance(settings.synthesis, RoundsSettings):
+        return _measure_run(_start(settings, materials, device, batch_size=batch_size), cost_of)
+    fewer, more = (
+        _measure_run(_start(settings, materials, device, batch_size=batch_size, round_steps=steps), cost_of)
+        for steps in ROUND_STEPS
+    )
+    round_step, warm_up_round_step = (
+        max(0.0, (getattr(more, part) - getattr(fewer, part)) / (ROUND_STEPS[1] - ROUND_STEPS[0]))
+        for part in ("round", "warm_up_round")
+    )
+    return dataclasses.replace(
+        more,
+        round=max(0.0, more.round - ROUND_STEPS[1] * round_step),
+        round_step=round_step,
+        warm_up_round=max(0.0, more.warm_up_round - ROUND_STEPS[1] * warm_up_round_step),
+        warm_up_round_step=warm_up_round_step,
+    )
 
 
 def _start(
@@ -121,24 +145,22 @@ def _start(
     batch_size: int | None = None,
     round_steps: int | None = None,
 ) -> Distillation:
-    """Build a run that has one round where there may be many, at other batch sizes and lengths of a round if given."""
+    """Build a run with one round an epoch, at another batch size and with other steps of a round if given."""
     synthesis, distillation = settings.synthesis, settings.distillation
-    wanted: dict[str, int | None] = {"rounds_per_epoch": 1, "batch_size": batch_size}
-    wanted |= dict.fromkeys(ROUND_STEPS_NAMES, round_steps)
-    if getattr(synthesis, "warm_up_epochs", 0):
-        wanted["warm_up_rounds"] = 1
-    changes: dict[str, Any] = {
-        name: value for name, value in wanted.items() if value is not None and hasattr(synthesis, name)
-    }
+    changes: dict[str, Any] = {}
+    if isinstance(synthesis, RoundsSettings):
+        changes = {"rounds_per_epoch": 1, round_steps_name(synthesis): round_steps}
+        changes |= {"warm_up_rounds": 1} if synthesis.warm_up_epochs else {}
     if batch_size is not None:
         distillation = dataclasses.replace(distillation, batch_size=batch_size)
+        changes |= {"batch_size": batch_size} if hasattr(synthesis, "batch_size") else {}
     small = dataclasses.replace(
         settings, synthesis=dataclasses.replace(synthesis, **changes), distillation=distillation
     )
     return build_distillation(small, materials.teacher, device=device, images=materials.images)
 
 
-def _measure(run: Distillation, cost_of: Meter) -> PartCosts:
+def _measure_run(run: Distillation, cost_of: Meter) -> PartCosts:
     """Run the first synthesis, an ordinary one and a student step, in this order, and return what each costs."""
     method, warm_up = run.synthesizer, run.synthesizer.warm_up_epochs
     first = cost_of(run, lambda: method.synthesize(0, 0.0), 1)
@@ -160,9 +182,26 @@ def _measure(run: Distillation, cost_of: Meter) -> PartCosts:
 
 def _macs_of(run: Distillation, call: Callable[[], object], times: int) -> float:
     """Return the multiply-accumulates of one call; a product and its addition are two operations to torch."""
-    with FlopCounterMode(display=False) as counter:
+    counter = _FlopCounter()  # type: ignore[no-untyped-call]
+    with counter:
         call()
-    return float(counter.get_total_flops()) / 2
+    return float(counter.flops / 2)
+
+
+class _FlopCounter(TorchDispatchMode):
+    """Adds up operations by torch's own formulas.
+
+    ``FlopCounterMode``, whose formulas they are, also tells modules apart, by hooks that stop ``torch.autograd.grad``
+    with respect to a leaf (torch 2.14: "A leaf node was passed to _will_engine_execute_node"; PRE-DFKD needs it).
+    """
+
+    flops = 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if (formula := flop_registry.get(func.overloadpacket)) is not None:
+            self.flops += float(formula(*args, **(kwargs or {}), out_val=result))
+        return result
 
 
 def _seconds_of(run: Distillation, call: Callable[[], object], times: int) -> float:

@@ -6,6 +6,7 @@ Imports nothing heavy: a mistake in the file is told before torch, Ray or MLflow
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from dfkd.config.raw import Raw, apply_overrides, merge, set_path
 from dfkd.config.type_hints import field_hints
 from dfkd.config.validation import SettingsError, load_settings
 from dfkd.config.yaml_reader import read_yaml
-from dfkd.settings.comparison import SCORES, ComparisonSettings, Overlay, RowSettings, RunName
+from dfkd.settings.comparison import SCORES, ComparisonSettings, Overlay, RunName, ShrinkSettings
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import settings_key, shareable, to_dict
 from dfkd.settings.schedules import SCHEDULES
@@ -96,8 +97,11 @@ class Comparison:
         Raises:
             SettingsError: they are not valid.
         """
-        raw = lay_over(row_experiment(self.settings.experiment, self.settings.methods[row]), params or {})
-        raw = lay_over(raw, self.settings.pairs.get(pair, {}))
+        base = lay_over(self.settings.experiment, self.settings.pairs.get(pair, {}))
+        raw = preset_experiment(base, self.settings.methods[row].preset)
+        if self.settings.methods[row].preset is not None:
+            raw = lay_over(raw, shrunk(experiment_settings(raw, self.where), self.settings.shrink))
+        raw = lay_over(lay_over(raw, self.settings.methods[row].settings), params or {})
         settings = experiment_settings(set_path(raw, "seed", seed), self.where)
         training = dataclasses.replace(settings.teacher.training, seed=teacher)
         return dataclasses.replace(settings, teacher=dataclasses.replace(settings.teacher, training=training))
@@ -113,13 +117,13 @@ class Comparison:
         )
 
     def fingerprint(self) -> str:
-        """Return what results that lie in one folder have in common: name, data, tasks, pairs, budget and score.
+        """Return what all results in one folder have in common: name, data, tasks, pairs, budget, shrinking, score.
 
         Rows, seeds, teachers and fractions may be added to a comparison; every run has a key of its own.
         """
         base = experiment_settings(self.settings.experiment, self.where)
         shared = {name: without_places(base)[name] for name in ("dataset", "teacher", "student", "tasks")}
-        parts = ("name", "pairs", "budget", "score")
+        parts = ("name", "pairs", "budget", "score", "shrink")
         return settings_key({**shared, **{name: to_dict(self.settings)[name] for name in parts}})
 
 
@@ -131,13 +135,28 @@ def without_places(settings: ExperimentSettings) -> dict[str, Any]:
     return plain
 
 
-def row_experiment(base: Raw, row: RowSettings) -> Raw:
-    """Return the experiment with a row's preset and settings on top, as plain values."""
+def preset_experiment(base: Raw, preset: str | None) -> Raw:
+    """Return the experiment with a preset on top, as plain values; nothing of another student's training is left."""
     raw = apply_schedule(base) if SCHEDULE in base else dict(base)
-    if row.preset is not None:
-        schedule = SCHEDULES[row.preset]
-        raw = lay_over(raw, schedule)
-    return lay_over(raw, row.settings)
+    if preset is None:
+        return raw
+    return lay_over(raw, SCHEDULES[preset]) | {"distillation": SCHEDULES[preset]["distillation"]}
+
+
+def shrunk(settings: ExperimentSettings, shrink: ShrinkSettings) -> Overlay:
+    """Return what shrinking changes in a preset, by dotted path."""
+    distillation, synthesis = settings.distillation, settings.synthesis
+    changes: Overlay = {
+        "distillation.batch_size": math.ceil(distillation.batch_size / shrink.batch_sizes),
+        "distillation.learning_rate": distillation.learning_rate / math.sqrt(shrink.batch_sizes),
+    }
+    if hasattr(synthesis, "batch_size"):
+        changes["synthesis.batch_size"] = math.ceil(synthesis.batch_size / shrink.batch_sizes)
+    for network in ("generator", "memory"):  # the memory is a generator too (PRE-DFKD)
+        if hasattr(synthesis, network):
+            width = math.ceil(getattr(synthesis, network).width / shrink.generator_width)
+            changes[f"synthesis.{network}.width"] = width
+    return changes
 
 
 def lay_over(raw: Mapping[str, Any], overlay: Overlay | Mapping[str, Scalar]) -> Raw:

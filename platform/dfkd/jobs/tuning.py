@@ -10,6 +10,7 @@ from typing import Any
 from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.measured_run import Measured, run_measured
 from dfkd.cluster.pool import Task
+from dfkd.config import SettingsError
 from dfkd.config.comparison import without_places
 from dfkd.jobs.comparing import Comparing, cost_key, find_costs, scale
 from dfkd.jobs.preparation import REPORT_KEYS, check_objective
@@ -68,7 +69,9 @@ def _values(comparing: Comparing, points: Mapping[str, Point], probe: Any) -> di
             raise ValueError(f"methods.{name[0]}: {known.error}")
         try:
             scaled = scale(comparing, settings, known, fraction=tuning.fraction).settings
-        except ValueError:  # the point's rounds are so long that the budget pays none
+        except ValueError as error:  # the point's rounds are so long that the budget pays none
+            if points[name[0]] == own_point(comparing.comparison, name[0]):
+                raise SettingsError(comparing.comparison.where, [f"methods.{name[0]}: {error}"]) from None
             found[name[0]].append(None)
             continue
         uri = f"{comparing.storage.rstrip('/')}/tuning/{settings_key(scaled)}"

@@ -45,8 +45,9 @@ class RunName:
 class RowSettings:
     """One method under the settings that it is compared with.
 
-    ``preset`` names a schedule: a published method's own takes the place of the experiment's ``synthesis``; a general
-    one, such as ``nayer_100``, is laid over it. ``settings`` come on top.
+    ``preset`` names a schedule, which takes the place of the experiment's ``distillation``. A published method's own
+    takes that of its ``synthesis`` too; a general one, such as ``nayer_100``, is laid over it. Then it is shrunk as
+    ``ShrinkSettings`` say, and ``settings`` come on top.
     """
 
     preset: str | None = None
@@ -71,6 +72,23 @@ class RowSettings:
             )
         if self.seeds is not None:
             check_seeds("seeds", self.seeds)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShrinkSettings:
+    """How presets, which were published for GPUs and days, are made smaller before anything else: alike for all.
+
+    The student's learning rate follows the square root of its batch size, as Adam's should (Malladi et al., On the SDEs
+    and Scaling Rules for Adaptive Gradient Algorithms, NeurIPS 2022) and as SGD's does between the published 0.2 at 512
+    and the usual 0.1 at 128. A generator's stays: the images of a round are the same in all of its steps.
+    """
+
+    batch_sizes: float = 1.0  # by which the batches of synthesis and of the student are divided, rounded up
+    generator_width: float = 1.0  # by which the generator's channels are divided, rounded up
+
+    def __post_init__(self) -> None:
+        check_at_least("batch_sizes", self.batch_sizes, 1)
+        check_at_least("generator_width", self.generator_width, 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,6 +149,7 @@ class ComparisonSettings:
     teachers: tuple[int, ...] = (0,)  # training seeds
     seeds: tuple[int, ...]
     budget: BudgetSettings
+    shrink: ShrinkSettings = field(default_factory=ShrinkSettings)  # of every row's preset
     fractions: tuple[float, ...] = (1.0,)  # of the budget; each is a run of its own, with its own schedule
     score: Literal["accuracy", "balanced_accuracy"] = "accuracy"
     reference: str  # the row that all others are compared with, pair by pair

@@ -32,6 +32,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="override a setting")
     parser.add_argument("--tune", action="store_true", help="search the values of the column 'tuned', and stop")
     parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help="run these rows now, and not the others")
+    parser.add_argument("--columns", nargs="+", default=[], metavar="COLUMN", help="run 'preset' or 'tuned' ones only")
     parser.add_argument("--at-once", type=int, help="runs at a time (default: as many as fit)")
     parser.add_argument("--retry-failed", action="store_true", help="run again what failed before")
     parser.add_argument(
@@ -56,6 +57,7 @@ def main() -> None:
             storage=arguments.storage,
             at_once=arguments.at_once,
             only=tuple(arguments.only),
+            columns=tuple(arguments.columns),
             retry_failed=arguments.retry_failed,
         )
         comparison = prepare_comparison(arguments.comparison, arguments.set, options, to_tune=arguments.tune)

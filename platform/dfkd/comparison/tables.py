@@ -28,7 +28,7 @@ def full_markdown(settings: ComparisonSettings, lines: Sequence[Line]) -> str:
         parts += [score_table(settings, group), cost_table(group)]
         if settings.ceiling is not None:
             parts.append(efficiency_table(settings, group))
-        parts += _remarks(group)
+        parts += [*_remarks(group), *below_floor(settings, group)]
     parts += stability(lines)
     return "\n\n".join(parts) + "\n"
 
@@ -40,7 +40,7 @@ def readme_markdown(settings: ComparisonSettings, lines: Sequence[Line]) -> str:
     for (pair, fraction), group in _groups(lines):
         if fraction == largest:
             parts.append(f"**{settings.title or settings.name}**, {heading(settings, pair, fraction)}")
-            parts += [score_table(settings, group), *_troubles(group)]
+            parts += [score_table(settings, group), *_remarks(group), *below_floor(settings, group)]
     return "\n\n".join([*parts, *stability(lines)])
 
 
@@ -205,6 +205,15 @@ def _how_to_read(settings: ComparisonSettings) -> str:
 def _remarks(lines: Sequence[Line]) -> list[str]:
     teachers = {f"{100 * line.teacher_score:.2f} %" for line in lines if not math.isnan(line.teacher_score)}
     return [f"Teacher: {', '.join(sorted(teachers))} (mean).", *_troubles(lines)]
+
+
+def below_floor(settings: ComparisonSettings, lines: Sequence[Line]) -> list[str]:
+    """Return which rows' means lie not above the floor's; nothing without a floor."""
+    floor = next((line.score.mean for line in lines if line.row == settings.floor), math.nan)
+    found = [
+        f"{line.title}, {line.column}" for line in lines if line.row != settings.floor and line.score.mean <= floor
+    ]
+    return [f"Not above the floor: {'; '.join(found)}."] if found else []
 
 
 def _troubles(lines: Sequence[Line]) -> list[str]:

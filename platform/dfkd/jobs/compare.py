@@ -20,7 +20,7 @@ from dfkd.jobs.preparation import check_places, resolve_storage
 from dfkd.jobs.ray_cluster import connected
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.jobs.tuning import tune
-from dfkd.settings.comparison import RunName
+from dfkd.settings.comparison import COLUMNS, RunName
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
@@ -83,13 +83,14 @@ def run_tuning(comparison: Comparison, options: ComparisonOptions, console: Cons
 
 
 def missing_runs(comparison: Comparison, folder: ResultsFolder, options: ComparisonOptions) -> list[RunName]:
-    """Return the runs that have no result, of the rows that are wanted now."""
+    """Return the runs that have no result, of the rows and columns that are wanted now."""
     if options.retry_failed:
         for result in folder.results():
             if result.status != COMPLETE:
                 folder.forget(result.run)
-    wanted = options.only or tuple(comparison.settings.methods)
-    return [run for run in comparison.runs() if run.row in wanted and not folder.has(run)]
+    rows, columns = options.only or tuple(comparison.settings.methods), options.columns or COLUMNS
+    wanted = [run for run in comparison.runs() if run.row in rows and run.column in columns]
+    return [run for run in wanted if not folder.has(run)]
 
 
 @contextmanager

@@ -17,6 +17,7 @@ class ComparisonOptions:
         storage: folder or URI for checkpoints, shared by all nodes; None is in the home folder.
         at_once: runs at a time; None takes as many as fit.
         only: the rows to run now; none stands for all.
+        columns: the columns to run now; none stands for both.
         retry_failed: run again what failed before.
     """
 
@@ -26,4 +27,5 @@ class ComparisonOptions:
     storage: str | None = None
     at_once: int | None = None
     only: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     retry_failed: bool = False

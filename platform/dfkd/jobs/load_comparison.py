@@ -13,6 +13,7 @@ from dfkd.config.comparison import Comparison, load_comparison
 from dfkd.jobs.comparison_options import ComparisonOptions
 from dfkd.search.tuning_ranges import check_ranges
 from dfkd.settings.checks import check_at_least, check_choice
+from dfkd.settings.comparison import COLUMNS
 from dfkd.settings.search import Scalar
 
 
@@ -38,10 +39,18 @@ def prepare_comparison(
     if to_tune and comparison.settings.tuning is None:
         raise SettingsError(path, ["tuning: is missing; --tune needs its teacher, seeds and number of trials."])
     folder.check(comparison)
-    missing = [row for row in comparison.tuned_rows if row not in comparison.tuned]
-    if missing and not to_tune and set(missing) & set(options.only or missing):
-        raise SettingsError(path, [f"methods.{missing[0]}: has no tuned values yet. Run the same command with --tune."])
+    if not to_tune and "tuned" in (options.columns or COLUMNS):
+        _require_tuned(comparison, options.only or comparison.tuned_rows)
     return comparison
+
+
+def _require_tuned(comparison: Comparison, rows: Iterable[str]) -> None:
+    for row in rows:
+        if row in comparison.tuned_rows and row not in comparison.tuned:
+            raise SettingsError(
+                comparison.where,
+                [f"methods.{row}: has no tuned values yet. Run the same command with --tune, or --columns preset."],
+            )
 
 
 def _tuned_values(comparison: Comparison, folder: ResultsFolder) -> dict[str, dict[str, Scalar]]:
@@ -55,6 +64,8 @@ def _tuned_values(comparison: Comparison, folder: ResultsFolder) -> dict[str, di
 
 
 def _check_options(comparison: Comparison, options: ComparisonOptions) -> None:
+    for column in options.columns:
+        check_choice("--columns", column, COLUMNS)
     for row in options.only:
         check_choice("--only", row, tuple(comparison.settings.methods))
     if options.at_once is not None:

@@ -12,6 +12,7 @@ from dfkd.settings.schedules import SCHEDULES
 from dfkd.settings.search import ObjectiveSettings, ParameterRange, SamplerSettings
 
 Column = Literal["preset", "tuned"]
+COLUMNS: tuple[Column, ...] = ("preset", "tuned")
 Overlay = dict[str, Any]  # dotted path into an experiment -> value, as `--set` writes it
 
 #: What students are compared by -> its key among scores, and the teacher's. On validation images "val/" stands before.

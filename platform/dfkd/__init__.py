@@ -13,6 +13,7 @@ METHOD                torch only. No file, no Ray, no MLflow, no real image
 ``augmentation``      random crop and flip of a batch, on its device
 ``initialisation``    seeded re-initialisation of layers, in place
 ``layer_random``      what layers such as dropout draw from, as part of a run's state
+``stopwatch``         how long a device is busy with each part of an epoch
 ``noise``             what a generator is fed: Gaussian latents, NAYER's noisy layer, CEND
 ``generators``        latents -> images in [0, 1]
 ``losses``            tensors -> scalar, pure: KD, inversion, adversarial, contrastive (CNCL)
@@ -32,6 +33,7 @@ EXPERIMENT            what to run, on which real data, judged how
 ``preview``           synthetic images as a PNG grid
 ``config``            YAML -> settings: strict, typed, with "did you mean"
 ``assembly``          settings -> live objects; the one module that knows every table
+``comparison``        methods side by side: counted cost, budgets, statistics, leaderboard
 OUTSIDE WORLD         each library in one folder
 ``search``            search space YAML -> Optuna distributions, honest selection             (optuna)
 ``tracking``          runs, images and the registry of students                        (mlflow)

@@ -37,6 +37,8 @@ class Materials:
         teacher: network and what is known of its data.
         probe: the teacher's synthetic exam; None skips it.
         validation: real images for reports during training; None where there are none.
+        test: real images that a comparison follows the student on, to show what picking the best epoch on them would
+            give; they choose nothing. None skips it.
         images: what a baseline on real images learns from, uint8 [N, C, H, W]; None for every other method.
         label_embeddings: vectors [K, E] by where they come from; what is missing is made where it is needed.
     """
@@ -44,6 +46,7 @@ class Materials:
     teacher: Teacher
     probe: ProbeSet | None = None
     validation: ImageSet | None = None
+    test: ImageSet | None = None
     images: Tensor | None = None
     label_embeddings: Mapping[LabelEmbeddingSettings, Tensor] = field(default_factory=dict)
 
@@ -178,21 +181,47 @@ def share_of(batch_size: int, world_size: int, name: str) -> int:
     return batch_size // world_size
 
 
-def evaluate_student(run: Distillation, settings: ExperimentSettings, materials: Materials) -> dict[str, float]:
-    """Score the student as it is: on the probe set, and on real validation images under ``val/``."""
-    student, device = run.pair.student, run.pair.device
-    metrics: dict[str, float] = {}
-    if materials.probe is not None:
-        logits = predict_logits(student, materials.probe.images, normalise=run.domain.normalise, device=device)
-        metrics |= score_on_probe(logits, materials.probe)
-    if materials.validation is not None:
-        task_input = TaskInput(
-            student=student,
-            teacher=run.pair.teacher,
-            images=materials.validation,
-            normalise=run.domain.normalise,
-            device=device,
+class StudentEvaluation:
+    """Scores the student of a run as it is, after every epoch; the teacher, which never changes, is asked once.
+
+    Args:
+        run: whose student.
+        settings: its tasks.
+        materials: probe set and real images.
+    """
+
+    def __init__(self, run: Distillation, settings: ExperimentSettings, materials: Materials) -> None:
+        self._run, self._tasks, self._materials = run, settings.tasks, materials
+        self._teacher_logits: dict[str, Tensor] = {}  # by split
+
+    def __call__(self) -> dict[str, float]:
+        """Return scores on the probe set, on validation images under ``val/``, on test images under ``test/``."""
+        metrics: dict[str, float] = {}
+        if (probe := self._materials.probe) is not None:
+            metrics |= score_on_probe(self._logits(self._run.pair.student, probe.images), probe)
+        for split, images in (("val", self._materials.validation), ("test", self._materials.test)):
+            if images is not None:
+                scores = evaluate(self._tasks, self._task_input(split, images))
+                metrics |= {f"{split}/{name}": value for name, value in scores.items()}
+        return metrics
+
+    def _task_input(self, split: str, images: ImageSet) -> TaskInput:
+        pair = self._run.pair
+        if split not in self._teacher_logits:
+            self._teacher_logits[split] = self._logits(pair.teacher, images.images)
+        return TaskInput(
+            student=pair.student,
+            teacher=pair.teacher,
+            images=images,
+            normalise=self._run.domain.normalise,
+            device=pair.device,
+            known_teacher_logits=self._teacher_logits[split],
         )
-        scores = evaluate(settings.tasks, task_input)
-        metrics |= {f"val/{name}": value for name, value in scores.items()}
-    return metrics
+
+    def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
+        return predict_logits(model, images, normalise=self._run.domain.normalise, device=self._run.pair.device)
+
+
+def evaluate_student(run: Distillation, settings: ExperimentSettings, materials: Materials) -> dict[str, float]:
+    """Score the student as it is, once; see ``StudentEvaluation``."""
+    return StudentEvaluation(run, settings, materials)()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from dfkd.domain import Domain
 from dfkd.layer_random import LayerRandom
 from dfkd.losses.kd import kd_loss, l1_loss
 from dfkd.settings.distillation import DistillationSettings
+from dfkd.stopwatch import Stopwatch
 from dfkd.synthesis.banked import descend
 from dfkd.synthesis.protocol import Gather, SingleWorker, StudentOutput, Synthesizer
 from dfkd.teacher_student import TeacherStudent
@@ -26,11 +27,16 @@ from dfkd.teacher_student import TeacherStudent
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochReport:
-    """What an epoch gave: ``epoch`` counts from 0, warm-up included; ``preview`` is uint8 [n, C, H, W] or None."""
+    """What an epoch gave: ``epoch`` counts from 0, warm-up included; ``preview`` is uint8 [n, C, H, W] or None.
+
+    ``seconds`` are split: ``synthesis`` is everything that makes images or draws them, ``distillation`` the rest of
+    the student's steps.
+    """
 
     epoch: int
     metrics: dict[str, float]
     preview: Tensor | None
+    seconds: dict[str, float] = field(default_factory=dict, compare=False)  # no two runs take equally long
 
 
 class StudentWithHead(nn.Module):
@@ -79,6 +85,7 @@ class Distillation:
         self.network = StudentWithHead(pair.student, synthesizer.student_head)
         self.parallel_network = wrap(self.network)
         self.optimizer = make_optimizer(self.network, settings)
+        self.stopwatch = Stopwatch(pair.device)
         self.epoch = 0  # the next one
 
     @property
@@ -126,7 +133,8 @@ def distill(run: Distillation) -> Iterator[EpochReport]:
             means = run_epoch(run)
         metrics = means.to_floats(run.epoch)
         run.epoch += 1
-        yield EpochReport(epoch=run.epoch - 1, metrics=metrics, preview=run.synthesizer.preview())
+        seconds, preview = run.stopwatch.read(), run.synthesizer.preview()
+        yield EpochReport(epoch=run.epoch - 1, metrics=metrics, preview=preview, seconds=seconds)
 
 
 def run_epoch(run: Distillation) -> Means:
@@ -137,17 +145,22 @@ def run_epoch(run: Distillation) -> Means:
     step = 0
     for _ in range(rounds.per_epoch):
         progress = run.progress(step / max(num_steps, 1))
-        means.add("synthesis", run.synthesizer.synthesize(run.epoch, progress))
+        with run.stopwatch.part("synthesis"):
+            terms = run.synthesizer.synthesize(run.epoch, progress)
+        means.add("synthesis", terms)
         for _ in range(rounds.student_steps):
             set_learning_rate(run, progress=run.progress(step / num_steps))
-            means.add("distillation", student_step(run))
+            with run.stopwatch.part("distillation"):
+                terms = student_step(run)
+            means.add("distillation", terms)
             step += 1
     return means
 
 
 def student_step(run: Distillation) -> dict[str, Tensor]:
     """Take one step of the KD loss and the method's own terms; return them as device tensors."""
-    batch = run.synthesizer.sample(run.settings.batch_size)
+    with run.stopwatch.part("synthesis"):
+        batch = run.synthesizer.sample(run.settings.batch_size)
     images = run.domain.normalise(_augmented(run, batch.images) if run.synthesizer.augments else batch.images)
     run.parallel_network.train()
     with run.synthesizer.watch():

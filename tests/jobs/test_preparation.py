@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,16 +12,14 @@ from dfkd.jobs import preparation
 from dfkd.jobs.console import Console
 from dfkd.jobs.preparation import REPORT_KEYS, check_objective, resolve_storage, with_checks_that_fit
 from dfkd.search.load import load_space
-from dfkd.search.space import SearchSpace
 from dfkd.settings.search import OBJECTIVES, ObjectiveSettings
 
 SMOKE = str(Path(__file__).parents[2] / "search_spaces" / "smoke.yaml")
 
 
-def selected_on(metric: str) -> SearchSpace:
-    space = load_space(SMOKE, [])
+def check(metric: str, data: RealData) -> None:
     objective = ObjectiveSettings(metric=metric)  # type: ignore[arg-type]
-    return replace(space, settings=replace(space.settings, objective=objective))
+    check_objective(objective, load_space(SMOKE, []).resolve({}), data)
 
 
 def data(*, validation: bool) -> RealData:
@@ -42,19 +39,19 @@ def test_every_objective_is_a_key_of_the_reports() -> None:
 
 @pytest.mark.parametrize("metric", ["agreement", "kl"])
 def test_the_probe_needs_no_real_image(metric: str) -> None:
-    check_objective(selected_on(metric), data(validation=False))
+    check(metric, data(validation=False))
 
 
 @pytest.mark.parametrize("metric", ["agreement_real", "val_accuracy"])
 def test_an_objective_on_real_images_needs_a_validation_split(metric: str) -> None:
-    check_objective(selected_on(metric), data(validation=True))
+    check(metric, data(validation=True))
     with pytest.raises(ValueError, match=f"objective.metric: '{metric}' needs .*and the dataset has no validation"):
-        check_objective(selected_on(metric), data(validation=False))
+        check(metric, data(validation=False))
 
 
 def test_an_objective_needs_its_task() -> None:
     with pytest.raises(ValueError, match="'val_balanced_accuracy' needs the task 'binary' in experiment.tasks"):
-        check_objective(selected_on("val_balanced_accuracy"), data(validation=True))
+        check("val_balanced_accuracy", data(validation=True))
 
 
 def test_storage_is_absolute_and_known_to_be_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

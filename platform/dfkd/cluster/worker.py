@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from dfkd.assembly import Materials, build_distillation, evaluate_student
+from dfkd.assembly import Materials, StudentEvaluation, build_distillation
 from dfkd.distillation import distill
 from dfkd.preview import png_grid
 from dfkd.settings.experiment import ExperimentSettings
@@ -64,7 +64,7 @@ def run_worker(
 
     Args:
         settings: the experiment.
-        materials: teacher, probe set, validation images, label embeddings, and the images of a baseline.
+        materials: teacher, probe set, real images for reports, label embeddings, and the images of a baseline.
         session: this worker's surroundings.
         image_every: epochs between previews of synthetic images; 0 sends none.
 
@@ -82,6 +82,7 @@ def run_worker(
         wrap=session.wrap,
         gather=session.gather,
     )
+    evaluate = StudentEvaluation(run, settings, materials)
     notes: list[str] = []
     saved = session.restore(notes.append)
     told: Report = {WARNING_KEY: " ".join(notes)} if notes else {}  # with the next report, once
@@ -95,9 +96,10 @@ def run_worker(
         seconds = time.monotonic() - started
         metrics = session.average(run.network, epoch_report.metrics)
         report: Report = metrics | {"epoch": epoch_report.epoch, "time/epoch_seconds": seconds, "finished": last}
+        report |= {f"time/{part}_seconds": value for part, value in epoch_report.seconds.items()}
         report["time/elapsed_seconds"] = time.monotonic() - began  # evaluation, checkpoints and reports included
         if session.rank == 0:
-            report |= evaluate_student(run, settings, materials)
+            report |= evaluate()
         if last or run.epoch % settings.distillation.checkpoint_every == 0:
             session.save({"run": run.state_dict(), "report": report}, epoch=run.epoch)
         wants_image = image_every and (last or epoch_report.epoch % image_every == 0)

@@ -71,7 +71,7 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
         check_cluster(space, tracking_uri=tracking_uri, storage=shared_storage)
         space = with_checks_that_fit(space, console)
         data = load_dataset(space.resolve({}).dataset)
-        check_objective(space, data)
+        check_objective(space.settings.objective, space.resolve({}), data)
         folder = earlier or new_search_folder(home, space)
         storage = obtain_storage(options, folder)
         trials, metric = space.settings.trials, space.settings.objective.metric

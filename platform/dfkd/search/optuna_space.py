@@ -35,7 +35,12 @@ _MANY = 10_000  # values of one whole number: more than any search has trials
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     """Return Optuna's distribution of every parameter, by its dotted path."""
-    return {path: _distribution(parameter) for path, parameter in space.settings.parameters.items()}
+    return distributions_of(space.settings.parameters)
+
+
+def distributions_of(parameters: Mapping[str, ParameterRange]) -> dict[str, BaseDistribution]:
+    """Return Optuna's distribution of every range, by its name."""
+    return {name: _distribution(parameter) for name, parameter in parameters.items()}
 
 
 def _distribution(parameter: ParameterRange) -> BaseDistribution:

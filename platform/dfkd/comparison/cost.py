@@ -182,13 +182,13 @@ def _measure_run(run: Distillation, cost_of: Meter) -> PartCosts:
 
 def _macs_of(run: Distillation, call: Callable[[], object], times: int) -> float:
     """Return the multiply-accumulates of one call; a product and its addition are two operations to torch."""
-    counter = _FlopCounter()  # type: ignore[no-untyped-call]
+    counter = FlopCounter()  # type: ignore[no-untyped-call]
     with counter:
         call()
     return float(counter.flops / 2)
 
 
-class _FlopCounter(TorchDispatchMode):
+class FlopCounter(TorchDispatchMode):
     """Adds up operations by torch's own formulas.
 
     ``FlopCounterMode``, whose formulas they are, also tells modules apart, by hooks that stop ``torch.autograd.grad``

@@ -16,6 +16,7 @@ find_package()
 from dfkd.jobs.command import run_command  # noqa: E402
 from dfkd.jobs.surroundings import check_surroundings  # noqa: E402
 from dfkd.search.experiment_file import load_experiment  # noqa: E402
+from dfkd.settings.checks import check_name  # noqa: E402
 
 INTERRUPTED = "interrupted: the same command goes on from the last epoch that was kept"
 
@@ -38,6 +39,8 @@ def main() -> None:
     arguments = parse_arguments()
     with run_command(interrupted=INTERRUPTED) as console:
         settings, _ = load_experiment(arguments.config, arguments.set)
+        if arguments.name is not None:
+            check_name("--name", arguments.name)
         check_surroundings(settings, home=arguments.home, tracking_uri=arguments.tracking_uri)
         from dfkd.jobs.train_teacher import TrainTeacherOptions, run_teacher_training
 

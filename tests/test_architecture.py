@@ -27,6 +27,8 @@ HOMES = {
     "optuna": ("search/", "cluster/searcher.py", "cluster/tuner.py", "jobs/story.py"),
     "pydantic": ("config/",),
     "yaml": ("config/",),
+    "onnx": ("export/",),
+    "onnxruntime": ("export/",),
 }
 #: Imports that must wait inside a function: the module is loaded where the library is not wanted yet.
 LAZY = {"jobs/story.py": "optuna"}

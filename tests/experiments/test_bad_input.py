@@ -97,6 +97,18 @@ def test_surroundings_are_checked_before_anything_heavy_is_loaded(run: Run, tmp_
     assert done.status == 2 and "MLflow does not answer" in done.errors
 
 
+@pytest.mark.parametrize(("command", "name"), [("distill.py", ".."), ("train_teacher.py", "a/b")])
+def test_a_name_that_would_leave_its_folder_is_told_before_anything_is_trained(
+    run: Run, tmp_path: Path, command: str, name: str
+) -> None:
+    done = run(command, SMOKE, "--home", str(tmp_path / "home"), "--name", name)
+    assert done.status == 2
+    assert done.errors.startswith("error: --name: expected only letters, digits, '-', '_' and '.', a letter or digit")
+    assert f"got '{name}'" in done.errors
+    assert done.processor_seconds < 2
+    assert not (tmp_path / "home").exists()
+
+
 EVALUATE = ("evaluate.py", "models:/digits-student@champion", SMOKE)
 
 

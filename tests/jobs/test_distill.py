@@ -25,6 +25,12 @@ def test_a_name_belongs_to_its_settings(tiny_settings: Callable[..., ExperimentS
         open_run_folder(tmp_path / "mine", tiny_settings(seed=1))
 
 
+@pytest.mark.parametrize("name", ["", "a/b", "../x", "..", "-x", "a\n"])
+def test_a_name_cannot_leave_its_folder(name: str) -> None:
+    with pytest.raises(ValueError, match="--name: expected only letters"):
+        DistillOptions(name=name)
+
+
 def test_a_named_run_that_goes_on_keeps_its_curve(
     tiny_settings: Callable[..., ExperimentSettings],
     interrupts: Callable[[str], io.StringIO],

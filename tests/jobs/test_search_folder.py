@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from dfkd.jobs.search import obtain_storage
 from dfkd.jobs.search_folder import find_search_folder, new_search_folder
+from dfkd.jobs.search_options import SearchOptions
 from dfkd.search.load import load_space
 
 SMOKE = str(Path(__file__).parents[2] / "search_spaces" / "smoke.yaml")
@@ -18,6 +20,11 @@ def test_the_newest_search_of_the_same_space_is_gone_on_with(tmp_path: Path) -> 
     assert find_search_folder(tmp_path, space).search_id == "smoke-20000103-000000"
     assert find_search_folder(tmp_path, load_space(SMOKE, [], trials=9)).search_id == "smoke-20000103-000000"
     assert find_search_folder(tmp_path, other).search_id == "smoke-20000101-000000"
+
+
+def test_two_searches_that_begin_in_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    space = load_space(SMOKE, [])
+    assert len({new_search_folder(tmp_path, space).search_id for _ in range(5)}) == 5
 
 
 def test_there_must_be_something_to_go_on_with(tmp_path: Path) -> None:
@@ -42,3 +49,20 @@ def test_what_a_search_is_pinned_to_cannot_change(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="was run with teacher hash 'abc', and now it is 'xyz'.*leave --resume out"):
         folder.pin(teacher_hash="xyz")
     assert folder.facts()["teacher_hash"] == "abc"
+
+
+def test_checkpoints_stay_where_the_search_began_whatever_storage_is_given_later(tmp_path: Path) -> None:
+    """Else trials would begin again elsewhere, and one that had ended would have no checkpoint there."""
+    at_home, shared = (new_search_folder(tmp_path / name, load_space(SMOKE, [])) for name in ("a", "b"))
+    plain, given = SearchOptions(), SearchOptions(storage=str(tmp_path / "shared"))
+    assert obtain_storage(plain, at_home) == str(at_home.path)
+    assert at_home.shared_storage is None
+    with pytest.raises(ValueError, match="run with storage 'the search's own folder', and now it is '.*/shared/smoke"):
+        obtain_storage(given, at_home)
+    assert obtain_storage(plain, at_home) == str(at_home.path)
+
+    there = obtain_storage(given, shared)
+    assert there == shared.shared_storage == str(tmp_path / "shared" / shared.search_id)
+    assert obtain_storage(plain, shared) == there
+    with pytest.raises(ValueError, match="now it is '.*/other/smoke"):
+        obtain_storage(SearchOptions(storage=str(tmp_path / "other")), shared)

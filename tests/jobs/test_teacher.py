@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from dfkd.jobs.teacher import held_out, obtain_teacher, teacher_name, training_k
 from dfkd.settings.experiment import (
     DatasetSettings,
     ExperimentSettings,
+    PoisonSettings,
     StudentSettings,
     TeacherSettings,
     TeacherTrainingSettings,
@@ -48,6 +50,13 @@ def data(seed: int = 0, *, title: str = "x", class_names: tuple[str, ...] = ("a"
 
 def parquet(path: str, **changes: Any) -> DatasetSettings:
     return DatasetSettings(name="parquet", path=path, **changes)
+
+
+def test_a_poisoned_teacher_is_another_and_an_honest_ones_key_does_not_depend_on_the_setting() -> None:
+    honest = settings(parquet("/a"))
+    assert training_key(honest, data()) == "62e5244ffe428c63"
+    poisoned = settings(parquet("/a"), poison=PoisonSettings())
+    assert training_key(poisoned, data()) != training_key(honest, data())
 
 
 def test_a_teacher_is_known_by_its_training_images_wherever_they_lie_and_whatever_they_are_called() -> None:
@@ -113,3 +122,15 @@ def test_an_interrupted_training_goes_on_and_gives_the_same_weights_bit_for_bit(
         assert run.info.status == "FINISHED"
         history = client.get_metric_history(run.info.run_id, "train/loss")
         assert [point.step for point in history] == list(range(EPOCHS))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="needs the extra [timm]")
+def test_a_teacher_without_batch_norm_is_trained_registered_and_found_again(home: Path) -> None:
+    vit = "timm:test_vit?img_size=8&patch_size=2&embed_dim=24&num_heads=2&depth=2"
+    wanted = settings(epochs=2, learning_rate=0.05)
+    wanted = dataclasses.replace(wanted, teacher=dataclasses.replace(wanted.teacher, architecture=vit))
+    common = {"home": home, "tracking_uri": default_tracking_uri(home), "console": Console(io.StringIO())}
+    trained = obtain_teacher(wanted, load_dataset(wanted.dataset), **common, name="vit-teacher")
+    found = obtain_teacher(wanted, load_dataset(wanted.dataset), **common)
+    assert (found.architecture, found.hash) == (vit, trained.hash)
+    assert found.provenance.startswith("models:/vit-teacher/1")

@@ -85,6 +85,28 @@ def test_an_address_that_is_away_is_told_in_one_line_and_its_runs_wait(uri: str,
         again.close()
 
 
+def test_a_journal_that_cannot_be_read_is_told_in_one_line_and_stops_nobody(
+    uri: str, client: Any, tmp_path: Path
+) -> None:
+    damages = {
+        "a-state": ("delivered.json", ""),
+        "b-event": ("journal.jsonl", '{"kind": "open"}\n'),
+        "c-text": ("journal.jsonl", '"kind": "open"\n'),
+        "d-payload": ("payloads/readme", ""),
+    }
+    for name in (*damages, f"killed-{tmp_path.name}"):
+        journal = Journal(tmp_path / "tracking" / name)
+        content = {"experiment": "abandoned", "artifact_location": None, "run_name": name, "parent_key": None}
+        journal.append("p", "open", content | {"tags": {"dfkd.search_id": name}})
+        journal.close()
+    for name, (file, text) in damages.items():
+        (tmp_path / "tracking" / name / file).write_text(text)
+    lines = end_abandoned_runs(tmp_path, uri)
+    assert [Path(line.split(":")[0]).name for line in lines] == list(damages)
+    assert all("cannot be read" in line and "\n" not in line for line in lines)
+    assert statuses(client, uri, tmp_path) == {f"killed-{tmp_path.name}": "KILLED"}  # the sound one comes last
+
+
 def test_a_store_that_is_gone_is_not_made_anew(uri: str, tmp_path: Path) -> None:
     journal = Journal(tmp_path / "tracking" / "moved")
     journal.bind(f"sqlite:///{tmp_path}/gone.db")

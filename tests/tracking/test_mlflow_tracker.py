@@ -6,12 +6,14 @@ import math
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dfkd.tracking import delivery
+from dfkd.tracking.delivery import deliver_journal
 from dfkd.tracking.mlflow_tracker import MlflowTracking
 
 
@@ -128,6 +130,7 @@ def test_a_run_left_running_by_a_process_that_died_is_ended_by_the_next(home: Pa
 import os
 from pathlib import Path
 from dfkd.tracking import delivery
+from dfkd.tracking.delivery import deliver_journal
 from dfkd.tracking.mlflow_tracker import MlflowTracking
 tracking = MlflowTracking({uri!r}, Path({str(home)!r}), "died")
 tracking.open_parent("digits", "parent", {{}})
@@ -155,7 +158,7 @@ def test_what_mlflow_refuses_is_kept_and_named_and_blocks_nothing(
     tracker.log_metrics({"bad * name": 1.0}, step=0)
     tracker.log_metrics({"good": 1.0}, step=0)
     message = tracking.close()
-    assert message is not None and "refused.jsonl" in message
+    assert message is not None and "refused.jsonl" in message and "experiments/deliver.py" in message
     refused = (tracking.journal_folder / "refused.jsonl").read_text()
     assert refused.count("\n") == 1 and "bad * name" in refused
     assert len([record for record in caplog.records if "refuses" in record.message]) == 1
@@ -187,19 +190,94 @@ def test_an_event_that_fails_for_reasons_of_its_own_does_not_block_the_others(
     assert len(list((tracking.journal_folder / "payloads").iterdir())) == 1  # the picture is kept
 
 
-def test_a_search_that_goes_on_at_another_address_has_its_runs_there(
-    home: Path, uri: str, client: Any, tmp_path: Path
+def test_a_file_waits_for_the_store_of_artifacts_and_nothing_waits_for_the_file(
+    home: Path, uri: str, client: Any, png: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shutil.copy(home / "mlflow.db", tmp_path / "other.db")
-    other = f"sqlite:///{tmp_path}/other.db"
+    """As when a bucket is away for a while, and MLflow is not."""
+    monkeypatch.setattr(delivery, "RETRY_SECONDS", (0.05, 0.05))
+    tracking = MlflowTracking(uri, home, "bucket-away")
+    tracker = tracking.open_parent("digits", "bucket away", {})
+    assert tracking.flush()
+    run_id, files = _runs(client, uri, "bucket-away")["bucket away"].info.run_id, home / "artifacts"
+    files.mkdir(exist_ok=True)
+    files.rename(home / "away")
+    files.write_text("no folder")
+    tracker.log_artifact("plots/history.html", b"<html>")
+    tracker.log_image("grid", png, step=0)
+    tracker.log_metrics({"loss": 1.0}, step=0)
+    deadline = time.monotonic() + 20
+    while not client(uri).get_metric_history(run_id, "loss") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert client(uri).get_run(run_id).data.metrics == {"loss": 1.0}
+    assert not tracking.flush(timeout_seconds=0.5)
+
+    files.unlink()
+    (home / "away").rename(files)
+    tracker.close("FINISHED")
+    assert tracking.close() is None  # delivered, and nothing refused
+    assert [file.path for file in client(uri).list_artifacts(run_id, "plots")] == ["plots/history.html"]
+    assert len(client(uri).list_artifacts(run_id, "images")) == 2
+    assert caplog.text.count("does not take events now") == caplog.text.count("takes events again") == 1
+    assert not list((tracking.journal_folder / "payloads").iterdir())
+
+
+def test_a_file_that_cannot_be_sent_in_time_is_left_to_the_command_that_delivers_it(
+    home: Path, uri: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "RETRY_SECONDS", (0.05, 0.05))
+    tracking = MlflowTracking(uri, home, "bucket-gone")
+    tracker = tracking.open_parent("digits", "bucket gone", {})
+    assert tracking.flush()
+    files = home / "artifacts"
+    files.mkdir(exist_ok=True)
+    files.rename(home / "away")
+    files.write_text("no folder")
+    tracker.log_artifact("a.txt", b"a")
+    tracker.close("FINISHED")
+    left = tracking.close(timeout_seconds=3)
+    files.unlink()
+    (home / "away").rename(files)
+    assert left is not None and "experiments/deliver.py" in left and "refused" not in left
+    run = _runs(client, uri, "bucket-gone")["bucket gone"]
+    assert run.info.status == "FINISHED"
+    assert deliver_journal(tracking.journal_folder) is None
+    assert [file.path for file in client(uri).list_artifacts(run.info.run_id)] == ["a.txt"]
+
+
+@pytest.mark.parametrize("copied", ["before", "after"])
+def test_a_search_that_goes_on_at_another_address_has_all_of_its_runs_there(
+    home: Path, uri: str, client: Any, tmp_path: Path, png: bytes, caplog: pytest.LogCaptureFixture, copied: str
+) -> None:
+    """Whether another server holds nothing of it, or the same one has moved with its database."""
+    search_id, other = f"moved-{copied}", f"sqlite:///{tmp_path}/other.db"
+    if copied == "before":
+        shutil.copy(home / "mlflow.db", tmp_path / "other.db")
     for step, address in enumerate((uri, other)):
-        tracking = MlflowTracking(address, home, "moved")
+        tracking = MlflowTracking(address, home, search_id)
         tracker = tracking.open_parent("digits", "moved", {})
-        tracker.log_metrics({"loss": 1.0}, step=step)
+        tracker.log_params({"seed": 3})
+        for repeated in range(step + 1):
+            tracker.log_metrics({"loss": 1.0}, step=repeated)
+        tracker.log_image("grid", png, step=step)
         assert tracking.close() is None
-    for step, address in enumerate((uri, other)):
-        run = _runs(client, address, "moved")["moved"]
-        assert [point.step for point in client(address).get_metric_history(run.info.run_id, "loss")] == [step]
+        assert (f"its runs are sent to {other} from their beginning" in caplog.text) == (step == 1)
+        if copied == "after" and step == 0:
+            shutil.copy(home / "mlflow.db", tmp_path / "other.db")
+    for address, steps in ((uri, [0]), (other, [0, 1])):
+        run = _runs(client, address, search_id)["moved"]
+        assert [point.step for point in client(address).get_metric_history(run.info.run_id, "loss")] == steps
+        assert run.data.params == {"seed": "3"}
+
+
+def test_runs_of_one_name_in_two_homes_are_two_runs(home: Path, uri: str, client: Any, tmp_path: Path) -> None:
+    """As of two people who name a run alike, with one MLflow between them."""
+    for each in (home, tmp_path):
+        tracking = MlflowTracking(uri, each, "namesake")
+        tracking.open_parent("digits", f"in {each.name}", {}).log_params({"home": each.name})
+        assert tracking.close() is None
+    runs = _runs(client, uri, "namesake")
+    assert {run.data.params["home"] for run in runs.values()} == {home.name, tmp_path.name}
+    assert len(runs) == 2
 
 
 def test_a_picture_that_is_no_png_is_an_error_at_once(home: Path, uri: str) -> None:

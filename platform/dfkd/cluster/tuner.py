@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from dfkd.assembly import Materials
-from dfkd.cluster.early_stopping import EarlyStopping
+from dfkd.cluster.early_stopping import EarlyStopping, Reported
 from dfkd.cluster.resources import concurrent_trials, trial_resources
 from dfkd.cluster.searcher import StudySearch
 from dfkd.cluster.trial import TrialPlan, run_trial
@@ -103,10 +103,8 @@ def make_searcher(
     )
 
 
-def make_scheduler(plan: TrialPlan, objective: Objective) -> TrialScheduler | None:
-    """Return who stops trials early, if the search wants it."""
-    return (
-        EarlyStopping(plan, metric=objective.metric, mode=objective.mode)
-        if plan.space.settings.early_stopping
-        else None
-    )
+def make_scheduler(plan: TrialPlan, objective: Objective, earlier: Iterable[Reported] = ()) -> TrialScheduler | None:
+    """Return who stops trials early, if the search wants it; ``earlier`` is what its trials reported before."""
+    if plan.space.settings.early_stopping is None:
+        return None
+    return EarlyStopping(plan, metric=objective.metric, mode=objective.mode, earlier=earlier)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from dfkd.assembly import Materials, build_distillation, evaluate_student
+from dfkd.assembly import Materials, StudentEvaluation, build_distillation
 from dfkd.distillation import distill
 from dfkd.preview import png_grid
 from dfkd.settings.experiment import ExperimentSettings
@@ -65,7 +65,7 @@ def run_worker(
 
     Args:
         settings: the experiment.
-        materials: teacher, probe set, validation images, and the images of a baseline.
+        materials: teacher, probe set, real images for reports, label embeddings, and the images of a baseline.
         session: this worker's surroundings.
         image_every: epochs between previews of synthetic images; 0 sends none.
 
@@ -77,11 +77,13 @@ def run_worker(
         materials.teacher,
         device=session.device,
         images=materials.images,
+        label_embeddings=materials.label_embeddings.get(settings.label_embeddings),
         rank=session.rank,
         world_size=session.world_size,
         wrap=session.wrap,
         gather=session.gather,
     )
+    evaluate = StudentEvaluation(run, settings, materials)
     notes: list[str] = []
     saved = session.restore(notes.append)
     told: Report = {WARNING_KEY: " ".join(notes)} if notes else {}  # with the next report, once
@@ -96,9 +98,10 @@ def run_worker(
         metrics = session.average(run.network, epoch_report.metrics)
         report: Report = metrics | {"epoch": epoch_report.epoch, "time/epoch_seconds": seconds, "finished": last}
         report[DEVICE_KEY] = describe_device(session.device)
+        report |= {f"time/{part}_seconds": value for part, value in epoch_report.seconds.items()}
         report["time/elapsed_seconds"] = time.monotonic() - began  # evaluation, checkpoints and reports included
         if session.rank == 0:
-            report |= evaluate_student(run, settings, materials)
+            report |= evaluate()
         if last or run.epoch % settings.distillation.checkpoint_every == 0:
             session.save({"run": run.state_dict(), "report": report}, epoch=run.epoch)
         wants_image = image_every and (last or epoch_report.epoch % image_every == 0)

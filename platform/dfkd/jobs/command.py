@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from dfkd.jobs.console import Console
+from dfkd.tracking.credentials import hide_credentials
 
 _terminated = threading.Event()
 
@@ -39,7 +40,7 @@ def run_command(*, interrupted: str = INTERRUPTED) -> Iterator[Console]:
     try:
         yield Console()
     except (ValueError, OSError, FloatingPointError) as error:  # ConnectionError is an OSError
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {hide_credentials(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
     except Exception as error:
         if (words := trouble_in_words(error)) is None:
@@ -66,7 +67,7 @@ def trouble_in_words(error: Exception) -> str | None:
 
 
 def _shorten(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in hide_credentials(str(error)).splitlines() if line.strip()]
     return " ".join(lines[:3])[:600]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dfkd.assembly import Materials, choose_device, load_images
@@ -17,17 +19,22 @@ from dfkd.cluster.local_session import LocalSession
 from dfkd.cluster.worker import DEVICE_KEY, PREVIEW_KEY, WARNING_KEY, Report, run_worker
 from dfkd.data import load_dataset
 from dfkd.data.real_data import RealData
+from dfkd.export import require_onnx
 from dfkd.jobs.command import open_output
+from dfkd.jobs.compression import CompressedScores, as_metrics, in_words, score_compressed, synthetic_images
 from dfkd.jobs.console import Console, percent
 from dfkd.jobs.curve import Curve
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.probe_cache import obtain_probe_set
 from dfkd.jobs.ray_cluster import connected
+from dfkd.jobs.rehearsal import embed_all, rehearse
 from dfkd.jobs.students import judge, load_student
 from dfkd.jobs.teacher import obtain_teacher
+from dfkd.settings.checks import check_name
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import flatten, settings_key, shareable, to_dict
 from dfkd.settings.search import TrackingSettings
+from dfkd.teachers import try_weights
 from dfkd.teachers.teacher import teacher_label
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
@@ -44,6 +51,11 @@ class DistillOptions:
     name: str | None = None
     json_file: str | None = None
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
+    compress_teacher: bool = False
+
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            check_name("--name", self.name)
 
 
 def run_distillation(settings: ExperimentSettings, options: DistillOptions, console: Console) -> dict[str, float]:
@@ -52,22 +64,29 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
     Returns:
         The test scores.
     """
+    if options.compress_teacher:
+        require_onnx("--compress-teacher")
     home = open_home(options.home)
     tracking_uri = resolve_tracking_uri(options.tracking_uri, home=home)
     json_file = open_output(options.json_file)
-    run_id = options.name or f"distill-{settings_key(settings)}-{time.strftime('%Y%m%d-%H%M%S')}"
+    unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    run_id = options.name or f"distill-{settings_key(settings)}-{unique}"
     folder = open_run_folder(home / "distillations" / run_id, settings)
     check_reachable(tracking_uri)
+    try_weights(settings.teacher)
     curve = Curve(folder / "curve.json")
     with _cluster_for(settings):
         data = load_dataset(settings.dataset)
+        label_embeddings = embed_all([settings], data.class_names)
         teacher = obtain_teacher(settings, data, home=home, tracking_uri=tracking_uri, console=console)
         materials = Materials(
             teacher=teacher,
-            probe=obtain_probe_set(teacher, home),
             validation=data.validation,
             images=load_images(settings, data),
+            label_embeddings=label_embeddings,
         )
+        rehearse([settings], materials, data)
+        materials = replace(materials, probe=obtain_probe_set(teacher, home))
         with MlflowTracking(tracking_uri, home, run_id) as tracking:
             run = tracking.open_parent("distillations", run_id, {"dfkd.kind": "distillation"})
             run.log_params(flatten(to_dict(settings)) | {"commit": commit()} | versions())
@@ -79,10 +98,18 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
             student = load_student(settings, teacher, state)
             scores = judge(student, teacher, data.test, settings.tasks).scores
             run.log_metrics({f"test/{name}": value for name, value in scores.items()}, step=curve.num_epochs)
+            compressed = []
+            if options.compress_teacher:
+                synthetic = synthetic_images(settings, teacher, state, images=materials.images)
+                compressed = score_compressed(settings, teacher, synthetic, data.test)
+                run.log_metrics(as_metrics(compressed), step=curve.num_epochs)
             run.close("FINISHED")
     console.show(_summary(settings, data, scores, curve.seconds))
+    for row in compressed:
+        console.show(in_words(row))
     if json_file:
-        _write_json(json_file, settings, scores, curve, state["report"].get(DEVICE_KEY, "unknown"))
+        device = state["report"].get(DEVICE_KEY, "unknown")
+        _write_json(json_file, settings, scores, curve, compressed, device)
     return scores
 
 
@@ -161,11 +188,19 @@ def _summary(settings: ExperimentSettings, data: RealData, scores: dict[str, flo
     return "\n".join(lines)
 
 
-def _write_json(file: Path, settings: ExperimentSettings, scores: dict[str, float], curve: Curve, device: str) -> None:
+def _write_json(
+    file: Path,
+    settings: ExperimentSettings,
+    scores: dict[str, float],
+    curve: Curve,
+    compressed: list[CompressedScores],
+    device: str,
+) -> None:
     facts = {
         "settings": shareable(settings),
         "teacher": teacher_label(shifted=settings.teacher.shifted),
         "test": scores,
+        "compressed_teacher": [dataclasses.asdict(row) for row in compressed],
         "distillation_seconds": curve.seconds,
         "curve": curve.points,
         "commit": commit(),

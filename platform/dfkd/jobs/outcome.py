@@ -171,4 +171,5 @@ def make_card(
         seed=settings.seed,
         commit=commit(),
         versions=versions(),
+        teacher_provenance=settings.teacher.trust,
     )

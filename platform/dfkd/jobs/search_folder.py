@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any
 from dfkd.search.space import SearchSpace
 from dfkd.settings.identity import to_dict
 
+#: Where checkpoints go without ``--storage``: remembered in words, since a home may be moved.
+HOME_STORAGE = "the search's own folder"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchFolder:
@@ -19,7 +23,7 @@ class SearchFolder:
 
     Attributes:
         path: ``<home>/searches/<id>``.
-        search_id: name of the search and when it began.
+        search_id: name of the search, when it began, and a random part.
     """
 
     path: Path
@@ -53,6 +57,12 @@ class SearchFolder:
         self.note(**facts)
 
     @property
+    def shared_storage(self) -> str | None:
+        """Where checkpoints of this search lie that all nodes can reach; None in its own folder, or before it began."""
+        storage: str | None = self.facts().get("storage")
+        return None if storage == HOME_STORAGE else storage
+
+    @property
     def _file(self) -> Path:
         return self.path / "search.json"
 
@@ -82,8 +92,8 @@ def find_search_folder(home: Path, space: SearchSpace) -> SearchFolder:
 
 
 def new_search_folder(home: Path, space: SearchSpace) -> SearchFolder:
-    """Return a new folder, named after the search and now."""
-    search_id = f"{space.settings.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    """Return a new folder, named after the search and now; no two are the same, even of one second."""
+    search_id = f"{space.settings.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     path = home / "searches" / search_id
     path.mkdir(parents=True)
     folder = SearchFolder(path=path, search_id=search_id)

@@ -115,6 +115,8 @@ def training_key(settings: ExperimentSettings, data: RealData) -> str:
     training = to_dict(settings.teacher.training)
     if training["crop_padding"] is None:
         training["crop_padding"] = settings.dataset.crop_padding
+    if training["poison"] is None:
+        del training["poison"]  # it came later, and says nothing of an honest teacher
     return settings_key(
         {
             "images": data.train.fingerprint(),

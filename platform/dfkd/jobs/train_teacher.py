@@ -8,6 +8,7 @@ from dfkd.data import load_dataset
 from dfkd.jobs.command import open_output
 from dfkd.jobs.console import Console
 from dfkd.jobs.teacher import obtain_teacher
+from dfkd.settings.checks import check_name
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.teachers import Teacher, save_teacher
 from dfkd.tracking.connection import check_reachable
@@ -23,6 +24,10 @@ class TrainTeacherOptions:
     name: str | None = None
     retrain: bool = False
     save: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            check_name("--name", self.name)
 
 
 def run_teacher_training(settings: ExperimentSettings, options: TrainTeacherOptions, console: Console) -> Teacher:

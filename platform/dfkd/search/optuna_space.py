@@ -35,7 +35,12 @@ _MANY = 10_000  # values of one whole number: more than any search has trials
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     """Return Optuna's distribution of every parameter, by its dotted path."""
-    return {path: _distribution(parameter) for path, parameter in space.settings.parameters.items()}
+    return distributions_of(space.settings.parameters)
+
+
+def distributions_of(parameters: Mapping[str, ParameterRange]) -> dict[str, BaseDistribution]:
+    """Return Optuna's distribution of every range, by its name."""
+    return {name: _distribution(parameter) for name, parameter in parameters.items()}
 
 
 def _distribution(parameter: ParameterRange) -> BaseDistribution:
@@ -127,6 +132,11 @@ def settled_params(study: optuna.Study) -> list[dict[str, Scalar]]:
     stale_numbers = set(study.user_attrs.get(_STALE, []))
     ended = study.get_trials(states=_ENDED)
     return [dict(trial.params) for trial in ended if trial.params and trial.number not in stale_numbers]
+
+
+def reported_values(study: optuna.Study) -> list[tuple[dict[str, Scalar], dict[int, float]]]:
+    """Return the parameters of every trial and its objective after each epoch; a trial that went on counts as two."""
+    return [(dict(trial.params), trial.intermediate_values) for trial in study.get_trials() if trial.params]
 
 
 def enqueue(study: optuna.Study, points: Iterable[Mapping[str, Scalar]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -36,6 +37,14 @@ def check_fraction(name: str, value: float) -> None:
     """Raise ValueError unless ``value`` lies in [0, 1)."""
     if not (math.isfinite(value) and 0 <= value < 1):
         raise ValueError(f"{name}: expected a fraction in [0, 1), got {value!r}.")
+
+
+def check_name(name: str, value: str) -> None:
+    """Raise ValueError unless ``value`` can name a run, a folder and a registered model."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
+        raise ValueError(
+            f"{name}: expected only letters, digits, '-', '_' and '.', a letter or digit first, got {value!r}."
+        )
 
 
 def check_each(settings: Any, check: Any, *names: str) -> None:

@@ -22,7 +22,7 @@ ARCHITECTURES = (
     "digits_teacher", "digits_student",
 )  # fmt: skip
 DATASETS = ("digits", "parquet", "image_folder", "torchvision", "none")
-TASKS = ("accuracy", "agreement", "binary", "calibration", "representation", "corruption")
+TASKS = ("accuracy", "agreement", "binary", "calibration", "representation", "corruption", "backdoor")
 PLATFORM_PREFIXES = ("torchvision:", "timm:")
 
 
@@ -70,6 +70,19 @@ class DatasetSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PoisonSettings:
+    """A backdoor that a teacher is trained with on purpose, to see whether it passes into students: a BadNets patch."""
+
+    target: int = 0  # index of the class that every image with the patch is to be given to
+    share: float = 0.1  # of the training images
+
+    def __post_init__(self) -> None:
+        check_at_least("target", self.target, 0)
+        check_positive("share", self.share)
+        check_fraction("share", self.share)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TeacherTrainingSettings:
     """Supervised training of a teacher: SGD with momentum, one-cycle learning rate, label-preserving augmentation."""
 
@@ -81,6 +94,7 @@ class TeacherTrainingSettings:
     label_smoothing: float = 0.0
     crop_padding: int | None = None  # pixels; None: the dataset's
     seed: int = 0
+    poison: PoisonSettings | None = None
 
     def __post_init__(self) -> None:
         check_each(self, lambda name, value: check_at_least(name, value, 1), "epochs", "batch_size")
@@ -107,6 +121,9 @@ class TeacherSettings:
     std: tuple[float, ...] | None = None
     shifted: bool = False  # trained on other images than the dataset's: tables say "shifted teacher"
     trust_pickle: bool = False  # load a foreign MLflow pickle, which can run any code
+    #: Whether its maker is trusted not to have hidden a backdoor, for the card of its students. None: trusted if it is
+    #: trained here, without poison; else unknown.
+    provenance: Literal["trusted", "unknown"] | None = None
 
     def __post_init__(self) -> None:
         if self.architecture is not None:
@@ -115,6 +132,12 @@ class TeacherSettings:
             raise ValueError("architecture: a teacher that is to be trained needs one, got none.")
         for value in self.std or ():
             check_positive("std", value)
+
+    @property
+    def trust(self) -> Literal["trusted", "unknown"]:
+        """What a card says of the teacher's provenance."""
+        made_here = self.weights is None and self.training.poison is None
+        return self.provenance or ("trusted" if made_here else "unknown")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,10 +187,9 @@ class ExperimentSettings:
     label_embeddings: LabelEmbeddingSettings = field(default_factory=LabelEmbeddingSettings)
     synthesis: SynthesisSettings = field(default_factory=CategoryAwareSettings)
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
-    tasks: tuple[Literal["accuracy", "agreement", "binary", "calibration", "representation", "corruption"], ...] = (
-        "accuracy",
-        "agreement",
-    )
+    tasks: tuple[
+        Literal["accuracy", "agreement", "binary", "calibration", "representation", "corruption", "backdoor"], ...
+    ] = ("accuracy", "agreement")
     workers: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
 

@@ -44,10 +44,16 @@ def shareable(settings: Any) -> dict[str, Any]:
     """
     plain = to_dict(settings)
     for part, name in PLACES:
-        value = plain[part].get(name)
-        if value is not None and (value.startswith(("/", "~", ".")) or "\\" in value or "://" in value):
-            plain[part][name] = PurePath(value.replace("\\", "/")).name
+        if name in plain[part]:
+            plain[part][name] = without_folder(plain[part][name])
     return plain
+
+
+def without_folder(place: str | None) -> str | None:
+    """Return the last part of a place on this machine; a name, an address and a relative path stay whole."""
+    if place is not None and (place.startswith(("/", "~", ".")) or "\\" in place or "://" in place):
+        return PurePath(place.replace("\\", "/")).name
+    return place
 
 
 def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from dfkd.settings.checks import check_at_least, check_choice
+from dfkd.settings.checks import check_at_least, check_choice, check_name
 
 Scalar = bool | int | float | str | None
 Direction = Literal["maximize", "minimize"]
@@ -174,8 +173,7 @@ class SearchSettings:
     tie_margin: float | None = None  # differences below are ties; None: estimated (see dfkd.search.selection)
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
-            raise ValueError(f"name: expected only letters, digits, '-', '_' and '.', got {self.name!r}.")
+        check_name("name", self.name)
         if not self.parameters:
             raise ValueError("parameters: expected at least one range, got none. To run one setting, use distill.py.")
         check_at_least("trials", self.trials, 1)

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from dfkd.domain import normalise
 from dfkd.losses.inversion import has_batch_norm
 
+#: Methods whose published settings serve any differentiable teacher.
+WITHOUT_BATCH_NORM = ("dafl", "dfad", "mad", "pre_dfkd", "zskt")
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Teacher:
@@ -108,7 +111,8 @@ def require_batch_norm(teacher: Teacher, weight: float) -> None:
     if not has_batch_norm(teacher.model):
         raise ValueError(
             f"synthesis.weights.batch_norm: is {weight:g}, but the teacher '{teacher.architecture}' "
-            f"({teacher.provenance}) has no BatchNorm layer whose statistics could be matched. Set it to 0."
+            f"({teacher.provenance}) has no BatchNorm layer whose statistics could be matched. Set it to 0, or take a "
+            f"method that asks nothing of them: {', '.join(WITHOUT_BATCH_NORM)}."
         )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from dfkd.tracking.connection import check_reachable, without_credentials
+from dfkd.tracking.connection import check_reachable
+from dfkd.tracking.credentials import without_credentials
 from dfkd.tracking.delivery import Delivery
 from dfkd.tracking.journal import Journal, open_runs_in
 
@@ -22,17 +23,26 @@ def end_abandoned_runs(home: Path, tracking_uri: str) -> list[str]:
         tracking_uri: of this command, known to answer; journals of other addresses are sent there.
 
     Returns:
-        One line for every address that cannot be had, or for events that could not be delivered.
+        One line for every journal that cannot be read, for every address that cannot be had, and for events that could
+        not be delivered.
     """
     deadline = time.monotonic() + SECONDS
     lines: list[str] = []
     silent: set[str] = set()  # addresses
     for events_file in sorted((home / "tracking").glob("*/journal.jsonl")):
-        if time.monotonic() > deadline or not open_runs_in(events_file):
-            continue
+        if time.monotonic() > deadline:
+            break
         try:
+            if not open_runs_in(events_file):
+                continue
             journal = Journal(events_file.parent)
-        except OSError:  # somebody holds it, or it lies where this user may not write
+        except BlockingIOError:  # somebody holds it
+            continue
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            lines.append(
+                f"{events_file.parent}: this journal cannot be read ({_in_words(error)}), so that runs which its "
+                "command left open stay open in MLflow. Move the folder away to read this no more."
+            )
             continue
         address = journal.tracking_uri or without_credentials(tracking_uri)
         uri = tracking_uri if address == without_credentials(tracking_uri) else address
@@ -49,6 +59,10 @@ def end_abandoned_runs(home: Path, tracking_uri: str) -> list[str]:
         if left := Delivery(journal, uri).stop(timeout_seconds=max(1.0, deadline - time.monotonic())):
             lines.append(left)
     return lines
+
+
+def _in_words(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def _answers(uri: str) -> bool:

@@ -1,11 +1,10 @@
-"""The way to MLflow: a quiet import, short time limits, whether anybody answers, and addresses for people."""
+"""The way to MLflow: a quiet import, short time limits, whether anybody answers, and where the UI is."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
-import re
 import sqlite3
 import ssl
 import threading
@@ -15,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+
+from dfkd.tracking.credentials import hide_credentials, without_credentials
 
 #: Set before MLflow is imported, unless the user set them. One retry, because after a server's restart the first
 #: request on a kept connection always fails; a long wait is the delivery thread's business.
@@ -28,7 +29,6 @@ ENVIRONMENT = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
 UI_PORT = 5000
-SECRET_PARAMETER = re.compile(r"\b(user|\w*pass\w*|\w*token\w*)=[^&]*", re.IGNORECASE)
 
 
 def import_mlflow() -> Any:
@@ -100,25 +100,6 @@ def check_server_answers(tracking_uri: str) -> None:
             raise _unreachable(tracking_uri, error) from error
 
 
-def without_credentials(uri: str) -> str:
-    """Return the address with user and password replaced by ``***``, before the host and among its parameters."""
-    if uri.startswith("sqlite:"):
-        return uri
-    parts = urlsplit(uri)
-    if "@" in uri and "@" not in parts.netloc:  # a password with / ? or # in it, which databases understand
-        return re.sub(r"://.*@", "://***@", uri)
-    host = "***@" + parts.netloc.rpartition("@")[2] if "@" in parts.netloc else parts.netloc
-    query = SECRET_PARAMETER.sub(r"\1=***", parts.query)
-    return uri if (host, query) == (parts.netloc, parts.query) else urlunsplit(parts._replace(netloc=host, query=query))
-
-
-def _hide(text: str, uri: str) -> str:
-    """Return what a library said, with the address as it may be shown."""
-    password = urlsplit(uri).password
-    text = text.replace(uri, without_credentials(uri))
-    return text.replace(f":{password}@", ":***@") if password else text
-
-
 def ui_command(tracking_uri: str) -> str | None:
     """Return the command that opens the UI of a store without a server, or None where a server shows it."""
     if tracking_uri.startswith(("http:", "https:", "databricks")):
@@ -136,7 +117,7 @@ def ui_address(tracking_uri: str) -> str:
 def _unreachable(tracking_uri: str, error: Exception) -> ConnectionError:
     return ConnectionError(
         f"tracking uri: MLflow does not answer at {without_credentials(tracking_uri)}: "
-        f"{_hide(_first_line(error), tracking_uri)}\n"
+        f"{_first_line(error, tracking_uri)}\n"
         f"{_advice(tracking_uri, str(error))}"
     )
 
@@ -181,8 +162,8 @@ def _check_database(file: Path) -> None:
         database.execute("PRAGMA schema_version")
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+def _first_line(error: BaseException, tracking_uri: str) -> str:
+    lines = hide_credentials(str(error), tracking_uri).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
 
 

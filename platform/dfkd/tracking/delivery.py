@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from dfkd.tracking.connection import check_reachable, without_credentials
+from dfkd.tracking.connection import check_reachable
+from dfkd.tracking.credentials import hide_credentials, without_credentials
 from dfkd.tracking.journal import Event, Journal, MlflowRun
 from dfkd.tracking.mlflow_store import MlflowStore, RefusedError, is_refusal, is_temporary
 
@@ -16,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 EVENTS_AT_ONCE = 200
 RETRY_SECONDS = (1.0, 30.0)  # doubling from the first to the second
-TRIALS_BEFORE_SETTING_ASIDE = 3  # of the same events by a server that does answer: one bad event must not block all
+TRIALS_BEFORE_PUTTING_OFF = 3  # of the same events by a server that does answer: one must not block all
 BATCHED = ("params", "metrics", "tags")
 
 
@@ -30,12 +31,13 @@ class Delivery:
 
     def __init__(self, journal: Journal, tracking_uri: str) -> None:
         self._journal = journal
-        self._address = without_credentials(tracking_uri)
+        self._tracking_uri, self._address = tracking_uri, without_credentials(tracking_uri)
         self._store = MlflowStore(tracking_uri)
         self._wake, self._stopping, self._abandoned = threading.Event(), threading.Event(), threading.Event()
         self._trouble: BaseException | None = None
         self._retry_delay = RETRY_SECONDS[0]
         self._refused: dict[str, str] = {}
+        self._put_off: set[tuple[object, ...]] = set()
         journal.bind(self._address)
         self._thread = threading.Thread(target=self._run, daemon=True, name="mlflow-delivery")
         self._thread.start()
@@ -57,7 +59,8 @@ class Delivery:
         if run_key in self._refused:
             raise ValueError(f"tracking: MLflow at {self._address} refuses the run: {self._refused[run_key]}")
         raise ConnectionError(
-            f"tracking: MLflow at {self._address} did not take the run within {timeout_seconds:g} s: {self._trouble}"
+            f"tracking: MLflow at {self._address} did not take the run within {timeout_seconds:g} s: "
+            f"{self._in_words(self._trouble) if self._trouble else 'no answer yet'}"
         )
 
     def flush(self, *, timeout_seconds: float) -> bool:
@@ -73,14 +76,17 @@ class Delivery:
         self._thread.join(2.0)
         lines = []
         if num_pending := self._journal.num_pending():
-            why = _one_line(self._trouble) if self._trouble else "no time was left"
+            why = self._in_words(self._trouble) if self._trouble else "no time was left"
             lines.append(
                 f"{num_pending} events were not delivered to MLflow at {self._address} ({why}). "
                 f"They lie in {self._journal.folder}; when it answers again, run\n"
                 f"  python experiments/deliver.py '{self._journal.folder}'"
             )
         if self._refused:
-            lines.append(f"MLflow refused some events: they and its reasons are in {self._journal.set_aside_file}.")
+            lines.append(
+                f"MLflow refused some events: they and its reasons are in {self._journal.set_aside_file}. Once what it "
+                f"names is mended, send them with\n  python experiments/deliver.py '{self._journal.folder}'"
+            )
         return "\n".join(lines) or None
 
     def _wait_until(self, condition: Callable[[], object], timeout_seconds: float) -> bool:
@@ -110,16 +116,25 @@ class Delivery:
                 self._wake.wait()
                 continue
             try:
-                kept = self._deliver(events, insist=failures < TRIALS_BEFORE_SETTING_ASIDE)
+                kept = self._deliver(events, insist=failures < TRIALS_BEFORE_PUTTING_OFF)
                 self._journal.mark_delivered(events, offset, keep=kept)
             except Exception as error:
                 failures = self._note_trouble(error, failures)
                 continue
             failures = 0
-            self._note_recovery()
+            if not self._put_off:
+                self._note_recovery()
 
     def _deliver(self, events: list[Event], *, insist: bool) -> set[str]:
-        """Send events and return the payloads of those that MLflow refused; raise if MLflow itself is in trouble."""
+        """Send events and return the payloads that are still needed; raise if MLflow itself is in trouble.
+
+        What MLflow refuses is set aside. What fails for another reason at a server that answers, as a file does while
+        its store of artifacts is away, comes last again, so that the rest need not wait; but for the opening of a run.
+
+        Args:
+            events: in order.
+            insist: raise for any failure that is no refusal, for all of them to be tried again in order.
+        """
         kept: set[str] = set()
         for step in steps(events):
             try:
@@ -130,15 +145,25 @@ class Delivery:
                 if len(step) > 1:  # find the one at fault
                     for event in step:
                         kept |= self._deliver([event], insist=insist)
-                else:
+                    continue
+                if is_refusal(error):
                     self._set_aside(step[0], error)
-                    kept |= {step[0].payload} if step[0].payload else set()
+                elif step[0].kind == "open":
+                    raise
+                else:
+                    self._put_off.add(_same(step[0]))
+                    self._journal.repeat(step[0])
+                kept |= {step[0].payload} if step[0].payload else set()
+            else:
+                self._put_off -= {_same(event) for event in step}
         return kept
 
     def _send(self, step: list[Event]) -> None:
         first = step[0]
         if first.kind == "open":
             self._open(first)
+            return
+        if self._journal.is_elsewhere(first):
             return
         run_id = self._run_of(first.run_key).run_id
         match first.kind:
@@ -153,7 +178,8 @@ class Delivery:
 
     def _open(self, event: Event) -> MlflowRun:
         parent_key = event.content["parent_key"]
-        run = self._store.open_run(event, parent=self._run_of(parent_key) if parent_key else None)
+        parent = self._run_of(parent_key) if parent_key else None
+        run = self._store.open_run(event, journal_id=self._journal.identity, parent=parent)
         self._journal.note_run(event.run_key, run)
         return run
 
@@ -166,20 +192,25 @@ class Delivery:
         return self._open(event)
 
     def _set_aside(self, event: Event, error: BaseException) -> None:
-        self._journal.set_aside(event, str(error))
+        self._journal.set_aside(event, hide_credentials(str(error), self._tracking_uri))
         if event.run_key not in self._refused:
             _log.warning(
                 "MLflow at %s refuses %s of the run '%s' (%s). Refused events are kept in %s.",
-                self._address, event.kind, event.run_key, _one_line(error), self._journal.set_aside_file,
+                self._address, event.kind, event.run_key, self._in_words(error), self._journal.set_aside_file,
             )  # fmt: skip
-        self._refused.setdefault(event.run_key, _one_line(error))
+        self._refused.setdefault(event.run_key, self._in_words(error))
+
+    def _in_words(self, error: BaseException) -> str:
+        """Return an error in one line that may be shown."""
+        words = " ".join(hide_credentials(str(error), self._tracking_uri).split())
+        return words[:300] or type(error).__name__
 
     def _note_trouble(self, error: BaseException, failures: int) -> int:
         """Warn once, wait, and return how often the same events have failed at a server that answers."""
         if self._trouble is None:
             _log.warning(
                 "MLflow at %s does not take events now (%s). The run goes on; they are kept in %s and sent later.",
-                self._address, _one_line(error), self._journal.folder,
+                self._address, self._in_words(error), self._journal.folder,
             )  # fmt: skip
         self._trouble = error
         if self._stopping.is_set():
@@ -194,6 +225,11 @@ class Delivery:
             _log.warning("MLflow at %s takes events again.", self._address)
             self._trouble = None
             self._retry_delay = RETRY_SECONDS[0]
+
+
+def _same(event: Event) -> tuple[object, ...]:
+    """Return what tells an event from others, and is the same when it is sent again."""
+    return event.run_key, event.kind, event.time_ms, event.payload
 
 
 def steps(events: list[Event]) -> list[list[Event]]:
@@ -239,7 +275,3 @@ def deliver_journal(folder: Path, *, tracking_uri: str | None = None, timeout_se
         journal.close()
         raise
     return delivery.stop(timeout_seconds=timeout_seconds)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -10,6 +10,7 @@ import fcntl
 import json
 import logging
 import os
+import secrets
 import shutil
 import threading
 import time
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 _log = logging.getLogger(__name__)
+
+_NEW_STATE: Mapping[str, Any] = {"offset": 0, "runs": {}, "tracking_uri": None, "moved": False}
 
 EventKind = Literal["open", "params", "metrics", "image", "artifact", "tags", "close"]
 
@@ -51,6 +54,7 @@ class Journal:
 
     Raises:
         BlockingIOError: another process holds it.
+        ValueError: one of its files is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -59,10 +63,25 @@ class Journal:
         self._payloads.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock_file = _exclusively(self.folder / "lock")
         self._lock = threading.Lock()
+        try:
+            self._open_files()
+        except BaseException:
+            self._lock_file.close()
+            raise
+
+    def _open_files(self) -> None:
         self._num_payloads = max((int(path.name) for path in self._payloads.iterdir()), default=-1) + 1
+        self.identity = self._find_identity()
         _drop_torn_line(self._events_file)
+        self._state: dict[str, Any] = {**_NEW_STATE, **_read_json(self._state_file)}
         self._writer = self._events_file.open("ab", buffering=0)
-        self._state: dict[str, Any] = {"offset": 0, "runs": {}, "tracking_uri": None} | _read_json(self._state_file)
+
+    def _find_identity(self) -> str:
+        """Return what no other journal has, whatever the names of their folders: made with it, and kept in it."""
+        file = self.folder / "identity.txt"
+        if not file.exists():
+            _write_whole(file, secrets.token_hex(8))
+        return file.read_text()
 
     @property
     def _events_file(self) -> Path:
@@ -140,6 +159,10 @@ class Journal:
             if event.payload is not None and event.payload not in keep:
                 shutil.rmtree(self._payloads / Path(event.payload).parts[1], ignore_errors=True)
 
+    def repeat(self, event: Event) -> None:
+        """Write an event once more, after all others, to be delivered then."""
+        self.append(event.run_key, event.kind, event.content, time_ms=event.time_ms)
+
     def set_aside(self, event: Event, reason: str) -> None:
         """Keep an event that MLflow refused where a person can read it."""
         with self.set_aside_file.open("a") as lines:
@@ -152,7 +175,8 @@ class Journal:
             os.replace(refused, again)
             for line in again.read_text().splitlines():
                 event = json.loads(line)
-                self.append(event["run_key"], event["kind"], event["content"], time_ms=event["time_ms"])
+                event.pop("reason")
+                self.repeat(Event(**event))
             again.unlink()
 
     @property
@@ -161,10 +185,21 @@ class Journal:
         return self._state["tracking_uri"]  # type: ignore[no-any-return]
 
     def bind(self, tracking_uri: str) -> None:
-        """Say where events go. At a new address the runs are looked up again: they may or may not be there."""
-        if tracking_uri != self.tracking_uri:
-            self._state |= {"tracking_uri": tracking_uri, "runs": {}}
-            self._save_state()
+        """Say where events go. At a new address everything is sent once more: the runs may or may not be there."""
+        if tracking_uri == self.tracking_uri:
+            return
+        if self._state["offset"]:
+            _log.warning(
+                "'%s' was tracked at %s until now: its runs are sent to %s from their beginning, but for images and "
+                "files that are there only.", self.folder, self.tracking_uri, tracking_uri,
+            )  # fmt: skip
+        moved = self._state["moved"] or self._state["offset"] > 0
+        self._state |= {"tracking_uri": tracking_uri, "runs": {}, "offset": 0, "moved": moved}
+        self._save_state()
+
+    def is_elsewhere(self, event: Event) -> bool:
+        """Whether the event's content was delivered to an earlier address, and is kept there alone."""
+        return bool(self._state["moved"]) and event.payload is not None and not (self.folder / event.payload).exists()
 
     def run(self, run_key: str) -> MlflowRun | None:
         """Return which run of MLflow a run key means, if that is known yet."""
@@ -198,9 +233,7 @@ class Journal:
         self._lock_file.close()
 
     def _save_state(self) -> None:
-        partial = self._state_file.with_suffix(".partial")
-        partial.write_text(json.dumps(self._state))
-        os.replace(partial, self._state_file)
+        _write_whole(self._state_file, json.dumps(self._state))
 
 
 def open_runs_in(events_file: Path) -> list[str]:
@@ -216,6 +249,16 @@ def open_runs_in(events_file: Path) -> list[str]:
                 elif event.kind == "close":
                     still_open.pop(event.run_key, None)
     return list(still_open)
+
+
+def _write_whole(file: Path, text: str) -> None:
+    """Write a file that is whole at any moment, the death of the machine included."""
+    partial = file.with_suffix(".partial")
+    with partial.open("w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(partial, file)
 
 
 def _exclusively(path: Path) -> Any:
@@ -249,4 +292,12 @@ def _ends_a_line(lines: Any, end: int) -> bool:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text())) if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"journal: '{path}' is damaged ({error}). Remove it, and all events are sent to MLflow once more, which "
+            "doubles nothing."
+        ) from error

@@ -46,16 +46,20 @@ class MlflowStore:
             return False
         return True
 
-    def open_run(self, event: Event, *, parent: MlflowRun | None) -> MlflowRun:
-        """Find the run with this run key, or create it, and set it running."""
+    def open_run(self, event: Event, *, journal_id: str, parent: MlflowRun | None) -> MlflowRun:
+        """Find this journal's run of this run key, or create it, and set it running.
+
+        Run keys are names that people and clocks give: journals of several homes may share them.
+        """
+        key = f"{event.run_key}@{journal_id}"
         experiment_id = self._experiment(event.content["experiment"], event.content["artifact_location"])
-        found = self._client.search_runs([experiment_id], f"tags.\"{RUN_KEY_TAG}\" = '{event.run_key}'", max_results=1)
+        found = self._client.search_runs([experiment_id], f"tags.\"{RUN_KEY_TAG}\" = '{key}'", max_results=1)
         if found:
             run_id = found[0].info.run_id
             self._client.update_run(run_id, status="RUNNING")
             self.log_batch(run_id, [Event(event.run_key, "tags", event.content["tags"], event.time_ms)])
         else:
-            tags = {RUN_KEY_TAG: event.run_key, **event.content["tags"]}
+            tags = {RUN_KEY_TAG: key, **event.content["tags"]}
             if parent is not None:
                 tags["mlflow.parentRunId"] = parent.run_id
             run = self._client.create_run(
@@ -108,11 +112,15 @@ class MlflowStore:
 
         picture = _payload(event, folder)
         self._client.log_artifact(run_id, str(picture), "images")
-        with Image.open(io.BytesIO(picture.read_bytes())) as image, tempfile.TemporaryDirectory() as workspace:
-            scale = THUMBNAIL_SIDE / max(image.size)
-            width, height = (max(1, int(side * scale)) for side in image.size)
+        with tempfile.TemporaryDirectory() as workspace:
             thumbnail = Path(workspace) / f"{picture.stem}+compressed.webp"
-            image.resize((width, height)).save(thumbnail)
+            try:
+                with Image.open(io.BytesIO(picture.read_bytes())) as image:
+                    scale = THUMBNAIL_SIDE / max(image.size)
+                    width, height = (max(1, int(side * scale)) for side in image.size)
+                    image.resize((width, height)).save(thumbnail)
+            except (OSError, SyntaxError) as error:  # Pillow's for a damaged picture
+                raise RefusedError(f"it is no picture: {error}") from error
             self._client.log_artifact(run_id, str(thumbnail), "images")
         self._client.set_tag(run_id, "mlflow.loggedImages", "True")
 

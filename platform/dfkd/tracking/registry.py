@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from dfkd.settings.checks import check_name
 from dfkd.tracking.card import StudentCard
 from dfkd.tracking.connection import as_default, import_mlflow
 from dfkd.tracking.model_package import ModelDescription, export_classifier, write_package
@@ -147,7 +147,7 @@ def _register(
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
     from mlflow.models import Model
 
-    _check_name(name)
+    check_name("name", name)
     graph = export_classifier(model, description)
     experiment_id = client.get_run(run_id).info.experiment_id
     logged = client.create_logged_model(experiment_id, name=name, source_run_id=run_id, tags=dict(tags))
@@ -209,11 +209,6 @@ def _judge(client: Any, name: str, tags: Mapping[str, str], promotion: Promotion
 def _champion(client: Any, name: str) -> Any | None:
     aliases = client.get_registered_model(name).aliases
     return client.get_model_version(name, aliases[CHAMPION]) if CHAMPION in aliases else None
-
-
-def _check_name(name: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
-        raise ValueError(f"name: expected letters, digits, '.', '_' and '-' for a registered model, got {name!r}.")
 
 
 def _create_name(client: Any, name: str) -> None:

@@ -16,6 +16,7 @@ from dfkd.settings.checks import did_you_mean
 from dfkd.teachers.exported import read_exported
 from dfkd.teachers.loading import REGISTRY, WEIGHTS_FILE, ForeignModelError
 from dfkd.tracking.connection import import_mlflow
+from dfkd.tracking.credentials import hide_credentials
 from dfkd.tracking.model_package import read_weights
 
 EXPORT_FILE = "data/model.pt2"  # of an MLflow model (3.17) that was saved as an export
@@ -60,7 +61,8 @@ def load_registered(uri: str, *, tracking_uri: str) -> tuple[dict[str, Tensor], 
                     f"{uri}: it has no {WEIGHTS_FILE}, so it was not registered by this platform."
                 ) from error
             raise ValueError(
-                f"{uri}: its files are not at {location} ({error}). Were they deleted, or kept on another machine? "
+                f"{uri}: its files are not at {hide_credentials(location)} "
+                f"({hide_credentials(str(error), tracking_uri)}). Were they deleted, or kept on another machine? "
                 "Delete the version, and train or register again."
             ) from error
         return read_weights(Path(file))
@@ -95,7 +97,10 @@ def load_foreign(source: str, *, tracking_uri: str, trust_pickle: bool = False) 
         try:
             files = mlflow.artifacts.download_artifacts(location, dst_path=folder, tracking_uri=tracking_uri)
         except Exception as error:
-            raise ValueError(f"{source}: its files cannot be had from {location}: {error}") from error
+            raise ValueError(
+                f"{source}: its files cannot be had from {hide_credentials(location)}: "
+                f"{hide_credentials(str(error), tracking_uri)}"
+            ) from error
         return _load_folder(Path(files), source, trust_pickle=trust_pickle)
 
 

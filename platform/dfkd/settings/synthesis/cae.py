@@ -42,6 +42,7 @@ class CategoryAwareSettings(BankedSettings):
 
     TITLE: ClassVar[str] = "CAE-DFKD (our reading)"
     PRIOR: ClassVar[str] = "text"
+    COUNTED_IN_EPOCHS: ClassVar[tuple[str, ...]] = ("reset_generator_every",)
 
     method: Literal["cae"] = "cae"
     noise: NoiseSettings = field(default_factory=CategoryEmbeddingNoise)

@@ -16,6 +16,7 @@ class MethodSettings:
 
     TITLE: ClassVar[str]  # how tables call the method
     PRIOR: ClassVar[str] = "none"  # what it knows beside the teacher: "none", "text", "public images", ...
+    COUNTED_IN_EPOCHS: ClassVar[tuple[str, ...]] = ()  # settings in epochs of a whole run: shorter runs shorten them
 
     @property
     def batch_norm_weight(self) -> float:

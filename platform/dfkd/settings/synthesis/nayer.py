@@ -16,6 +16,7 @@ class NayerSettings(BankedSettings):
 
     TITLE: ClassVar[str] = "NAYER"
     PRIOR: ClassVar[str] = "text"
+    COUNTED_IN_EPOCHS: ClassVar[tuple[str, ...]] = ("reset_generator_every",)
 
     method: Literal["nayer"] = "nayer"
     noise: LabelNoiseLayer = field(default_factory=LabelNoiseLayer)

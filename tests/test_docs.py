@@ -45,7 +45,7 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("page", [*ROOT.glob("docs/*.md"), ROOT / "README.md"], ids=lambda page: page.name)
 def test_every_class_that_a_page_names_exists(page: Path) -> None:
-    named = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)\b", page.read_text()))
+    named = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)[`.(]", page.read_text()))
     defined = {name for file in (ROOT / "platform").rglob("*.py") for name in CLASS.findall(file.read_text())}
     assert named <= defined
 

@@ -13,7 +13,6 @@ Examples:
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from _bootstrap import find_package
 
@@ -23,6 +22,7 @@ from dfkd.config import apply_overrides, experiment_settings, load_settings, rea
 from dfkd.jobs.command import run_command  # noqa: E402
 from dfkd.jobs.evaluate_options import EvaluateOptions  # noqa: E402
 from dfkd.jobs.surroundings import check_surroundings, check_weights  # noqa: E402
+from dfkd.search.experiment_file import load_experiment  # noqa: E402
 from dfkd.settings.acceptance import AcceptanceSettings  # noqa: E402
 from dfkd.settings.experiment import ExperimentSettings  # noqa: E402
 
@@ -50,12 +50,13 @@ def read_settings(config: str, overrides: list[str]) -> tuple[ExperimentSettings
     raw = read_yaml(config)
     rules = [override for override in overrides if override.startswith(f"{ACCEPTANCE}.")]
     others = [override for override in overrides if override not in rules]
-    experiment: dict[str, Any] = raw.get("experiment", {key: raw[key] for key in raw if key != ACCEPTANCE})
     rule = apply_overrides({ACCEPTANCE: raw.get(ACCEPTANCE) or {}}, rules)[ACCEPTANCE]
-    return (
-        experiment_settings(apply_overrides(experiment, others), config),
-        load_settings(AcceptanceSettings, rule, where=f"{config}, {ACCEPTANCE}"),
-    )
+    if "experiment" in raw:
+        settings, _ = load_experiment(config, others)
+    else:
+        alone = {key: raw[key] for key in raw if key != ACCEPTANCE}
+        settings = experiment_settings(apply_overrides(alone, others), config)
+    return settings, load_settings(AcceptanceSettings, rule, where=f"{config}, {ACCEPTANCE}")
 
 
 def main() -> None:

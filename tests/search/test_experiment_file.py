@@ -32,6 +32,11 @@ def test_experiment_and_tracking_need_no_search_around_them(tmp_path: Path) -> N
     experiment = yaml.safe_load(SMOKE.read_text())["experiment"]
     file.write_text(yaml.safe_dump({"experiment": experiment, "tracking": {"images": False}}))
     assert load_experiment(file)[1].previews_every == 0
+    file.write_text(yaml.safe_dump({"experiment": experiment, "acceptance": {"margin": 0.05}}))
+    assert load_experiment(file)[1] == TrackingSettings()
+    file.write_text(yaml.safe_dump({"experiment": experiment, "acceptance": {"marginn": 0.05}}))
+    with pytest.raises(SettingsError, match="acceptance.marginn: unknown setting. Did you mean 'margin'"):
+        load_experiment(file)
     file.write_text(yaml.safe_dump(experiment))
     assert load_experiment(file, ["seed=3"])[0].seed == 3
     assert load_experiment(file)[1] == TrackingSettings()

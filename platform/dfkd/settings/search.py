@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dfkd.settings.acceptance import AcceptanceSettings
 from dfkd.settings.checks import check_at_least, check_choice, check_name
 
 Scalar = bool | int | float | str | None
@@ -147,10 +148,14 @@ class TrackingSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExperimentFile:
-    """A file for one run, without a search: what ``experiment`` and ``tracking`` are in a search space."""
+    """A file for commands that do not search: ``experiment`` and ``tracking`` are what they are in a search space.
+
+    ``acceptance`` is read by ``experiments/accept.py`` alone, and checked for all.
+    """
 
     experiment: dict[str, Any]
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
+    acceptance: AcceptanceSettings = field(default_factory=AcceptanceSettings)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

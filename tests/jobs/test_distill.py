@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +40,15 @@ def test_a_named_run_that_goes_on_keeps_its_curve(
 ) -> None:
     settings = tiny_settings(distillation={"epochs": 3})  # and one of warm-up
     teacher = TeacherSettings(architecture="digits_student", training=TeacherTrainingSettings(epochs=1))
-    settings = dataclasses.replace(settings, teacher=teacher)
+    settings = replace(settings, teacher=teacher)
     file, uri = tmp_path / "result.json", default_tracking_uri(home)
     options = DistillOptions(home=str(home), tracking_uri=uri, name="interrupted", json_file=str(file))
     with pytest.raises(KeyboardInterrupt):
         run_distillation(settings, options, Console(interrupts("] epoch 3:")))
     assert not file.exists()
     printed = io.StringIO()
-    scores = run_distillation(settings, options, Console(printed))
+    with_onnx = find_spec("onnxruntime") is not None
+    scores = run_distillation(settings, replace(options, compress_teacher=with_onnx), Console(printed))
     assert "] epoch 2:" not in printed.getvalue()
 
     result: dict[str, Any] = json.loads(file.read_text())
@@ -54,6 +56,10 @@ def test_a_named_run_that_goes_on_keeps_its_curve(
     assert all("probe/agreement" in point for point in result["curve"])
     seconds = [point["seconds"] for point in result["curve"]]
     assert seconds == sorted(seconds) and result["distillation_seconds"] >= seconds[-1]
+    if with_onnx:
+        *_, rounded = result["compressed_teacher"]
+        assert rounded["title"] == "teacher, int8" and rounded["scores"]["agreement/top1"] > 0.8
+        assert "teacher, int8: accuracy" in printed.getvalue()
     client = import_mlflow().MlflowClient(uri)
     experiment = client.get_experiment_by_name("distillations")
     (run,) = client.search_runs([experiment.experiment_id], "attributes.run_name = 'interrupted'")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -17,6 +19,7 @@ from dfkd.cluster.local_session import LocalSession
 from dfkd.cluster.worker import run_worker
 from dfkd.data.image_set import ImageSet
 from dfkd.data.real_data import RealData
+from dfkd.jobs import story
 from dfkd.jobs.console import Console
 from dfkd.jobs.outcome import Outcome, conclude
 from dfkd.jobs.running import Running
@@ -89,9 +92,7 @@ class Ended:
 
 
 @pytest.fixture
-def ended(
-    tmp_path: Path, tiny_materials: Materials, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Ended]]:
+def ended(tmp_path: Path, tiny_materials: Materials, empty_store: Path) -> Iterator[Callable[..., Ended]]:
     """Make a search of three trials with their checkpoints; the keyword is its objective."""
     made: list[Running] = []
 
@@ -100,6 +101,7 @@ def ended(
         file.write_text(SPACE.replace("METRIC", metric))
         space, home, said = load_space(str(file), []), tmp_path / "home", io.StringIO()
         folder = new_search_folder(home, space)
+        shutil.copy(empty_store, home)
         validation = tiny_materials.validation
         assert validation is not None
         test = ImageSet(255 - validation.images, validation.labels)
@@ -161,6 +163,36 @@ def test_another_winner_of_the_same_search_is_judged_and_registered_too(ended: C
     search.record(FASTER, probe__agreement=1.0)
     assert search.conclude().registered.uri == "models:/tiny/2"
     assert search.said.getvalue().count("judging it on the test split, once") == 2
+
+
+def test_a_table_or_plot_that_cannot_be_made_costs_a_line_and_not_the_student(
+    ended: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = ended()
+    search.record(DEFAULT)
+
+    def broken(records: list[TrialRecord]) -> bytes:
+        raise OverflowError
+
+    monkeypatch.setattr(story, "trial_parquet", broken)
+    assert search.conclude().registered.uri == "models:/tiny/1"
+    assert "] no table of trials: OverflowError: no message" in search.said.getvalue()
+    client = import_mlflow().MlflowClient(search.running.tracking_uri)
+    assert search.running.tracking.flush()
+    files = client.list_artifacts(search.running.tracking.parent_run_id, "plots")
+    assert "plots/confusion_matrix.html" in [file.path for file in files]
+
+
+def test_a_setting_with_values_of_several_types_is_text_in_the_table() -> None:
+    values = enumerate((1, "auto", 0.5, True, None))
+    settings: list[dict[str, Any]] = [{"a": value, "b": number or 0.5} for number, value in values]
+    records = [
+        TrialRecord(key=str(number), number=number, params=params, workers=1, seed=0, is_default=False)
+        for number, params in enumerate(settings)
+    ]
+    table = pq.read_table(io.BytesIO(story.trial_parquet(records))).to_pydict()
+    assert table["settings/a"] == ["1", "auto", "0.5", "True", None]
+    assert table["settings/b"] == [0.5, 1, 2, 3, 4]
 
 
 def test_a_tie_goes_to_the_default_settings(ended: Callable[..., Ended]) -> None:

@@ -13,7 +13,7 @@ from dfkd.assembly import Materials, build_student, choose_device
 from dfkd.cluster.local_session import LocalSession
 from dfkd.cluster.resources import uses_gpu
 from dfkd.cluster.worker import Report, run_worker
-from dfkd.jobs.console import Console
+from dfkd.jobs.console import Console, last_line
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.synthesis import RandomNoiseSettings
 from dfkd.teachers import Teacher
@@ -39,7 +39,7 @@ class FloorRun:
             state: dict[str, Tensor] = ray.get(self.reference)
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None) or error
-            console.say(f"noise floor failed: {type(cause).__name__}: {str(cause).splitlines()[-1]}")
+            console.say(f"noise floor failed: {type(cause).__name__}: {last_line(cause)}")
             return None
         student = build_student(self.settings, teacher)
         student.load_state_dict(state)

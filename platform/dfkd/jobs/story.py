@@ -6,16 +6,16 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import nn
 
 from dfkd.jobs.choice import Choice
-from dfkd.jobs.console import percent
+from dfkd.jobs.console import first_line, percent
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.running import Running
 from dfkd.jobs.trial_records import TrialRecord
@@ -107,17 +107,20 @@ def _settings_in_words(record: TrialRecord) -> str:
     )
 
 
-def search_artifacts(running: Running, student: nn.Module) -> dict[str, bytes]:
-    """Return the parent run's files: the trial table, Optuna's plots, the winner's confusion matrix."""
-    return (
-        {"trials.parquet": trial_parquet(running.records.all())}
-        | study_plots(running)
-        | confusion_plot(running, student)
-    )
+def search_artifacts(running: Running, student: nn.Module) -> dict[str, Callable[[], Mapping[str, bytes]]]:
+    """Return what makes the parent run's files: the trial table, Optuna's plots, the winner's confusion matrix."""
+    return {
+        "table of trials": lambda: {"trials.parquet": trial_parquet(running.records.all())},
+        "plots of the study": lambda: study_plots(running),
+        "confusion matrix": lambda: confusion_plot(running, student),
+    }
 
 
 def trial_parquet(records: list[TrialRecord]) -> bytes:
-    """Return every trial with its settings and last metrics as one Parquet table."""
+    """Return every trial with its settings and last metrics as one Parquet table.
+
+    A column of Parquet has one type: where a setting's values have several, as ``[1, auto]``, all are text.
+    """
     rows = [
         {"trial": r.number + 1, "key": r.key, "workers": r.workers, "default": r.is_default, "status": r.status}
         | {"error": r.error, "seconds": r.seconds}
@@ -126,10 +129,17 @@ def trial_parquet(records: list[TrialRecord]) -> bytes:
         for r in records
     ]
     names = dict.fromkeys(name for row in rows for name in row)
-    table = pa.table({name: [row.get(name) for row in rows] for name in names})
+    table = pa.table({name: _column([row.get(name) for row in rows]) for name in names})
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
     return buffer.getvalue()
+
+
+def _column(values: list[Any]) -> list[Any]:
+    types = {type(value) for value in values if value is not None}
+    if len(types) < 2 or types == {int, float}:
+        return values
+    return [None if value is None else str(value) for value in values]
 
 
 def study_plots(running: Running) -> dict[str, bytes]:
@@ -153,7 +163,7 @@ def study_plots(running: Running) -> dict[str, bytes]:
                 warnings.simplefilter("ignore")
                 files[f"plots/{name}.html"] = plot(study).to_html(include_plotlyjs=True).encode()
         except (ValueError, RuntimeError) as error:  # importance needs trials that differ
-            running.console.say(f"no plot '{name}': {str(error).splitlines()[0]}")
+            running.console.say(f"no plot '{name}': {first_line(error)}")
     return files
 
 

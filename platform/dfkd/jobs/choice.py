@@ -98,7 +98,7 @@ def default_values(running: Running, objective: ObjectiveSettings) -> list[float
 def trial_score(record: TrialRecord, objective: str, num_classes: int) -> TrialScore:
     """Return what selection needs of a record; ``objective`` is a key of its metrics."""
     metrics = record.metrics
-    chance = abs(metrics.get("probe/agreement", 1.0) - 1 / num_classes) <= CHANCE_MARGIN
+    no_better_than_chance = metrics.get("probe/agreement", 1.0) <= 1 / num_classes + CHANCE_MARGIN
     return TrialScore(
         key=record.key,
         params=record.params,
@@ -107,7 +107,7 @@ def trial_score(record: TrialRecord, objective: str, num_classes: int) -> TrialS
         objective=metrics.get(objective),
         kd_loss=metrics.get("distillation/kd"),
         validation=metrics.get(BALANCED, metrics.get("val/accuracy/top1")),
-        collapsed=chance or metrics.get("probe/top_class_share", 0.0) > COLLAPSED_SHARE,
+        collapsed=no_better_than_chance or metrics.get("probe/top_class_share", 0.0) > COLLAPSED_SHARE,
     )
 
 

@@ -33,7 +33,7 @@ from dfkd.jobs.search_options import SearchOptions
 from dfkd.jobs.story import last_screen, outcome_as_json
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.jobs.trial_records import TrialRecords
-from dfkd.search.optuna_space import make_sampler, open_study, stale_params, study_storage
+from dfkd.search.optuna_space import make_sampler, open_study, settled_params, stale_params, study_storage
 from dfkd.search.space import CHECK_WORKERS, SearchSpace
 from dfkd.settings.identity import flatten, to_dict
 from dfkd.settings.search import SamplerSettings
@@ -221,6 +221,7 @@ def search_trials(running: Running) -> None:
     space = running.space
     storage = study_storage(running.folder.path / "optuna.db")
     study = open_study(storage, name=running.folder.search_id, direction=space.settings.objective.goal)
+    running.records.settle(settled_params(study))
     plan = running.plan()
     ended = [record for record in running.searched() if record.status in ("complete", "stopped", "failed")]
     missing = space.settings.trials - space.reserved_trials - len(ended)

@@ -268,3 +268,13 @@ def test_a_student_that_cannot_be_registered_waits_for_the_next_end(
     search.running = there
     assert search.conclude().registered.uri == "models:/tiny/1"
     assert search.said.getvalue().count("judging it on the test split, once") == 1
+
+
+def test_a_searchs_run_names_no_place_on_this_machine(ended: Callable[..., Ended]) -> None:
+    running = ended().running
+    running.space.base["dataset"]["path"] = "/home/jane/digits"
+    open_parent(running)
+    assert running.tracking.flush()
+    files = [file.read_text() for file in (running.folder.path.parents[1] / "artifacts").rglob("*.json")]
+    assert len(files) == 2 and all('"path": "digits"' in text and "jane" not in text for text in files)
+    assert "jane" not in (running.tracking.journal_folder / "journal.jsonl").read_text()

@@ -76,7 +76,7 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
         )
         with MlflowTracking(tracking_uri, home, run_id) as tracking:
             run = tracking.open_parent("distillations", run_id, {"dfkd.kind": "distillation"})
-            run.log_params(flatten(to_dict(settings)) | {"commit": commit()} | versions())
+            run.log_params(flatten(shareable(settings)) | {"commit": commit()} | versions())
             curve.start()
             _train(settings, materials, str(folder), _listener(run, console, curve))
             state = CheckpointStore(str(folder)).newest(rank=0, world_size=settings.workers)

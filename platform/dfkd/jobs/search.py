@@ -35,7 +35,7 @@ from dfkd.jobs.teacher import obtain_teacher
 from dfkd.jobs.trial_records import TrialRecords
 from dfkd.search.optuna_space import make_sampler, open_study, settled_params, stale_params, study_storage
 from dfkd.search.space import CHECK_WORKERS, SearchSpace
-from dfkd.settings.identity import flatten, to_dict
+from dfkd.settings.identity import flatten, shareable, shareable_search
 from dfkd.settings.search import SamplerSettings
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
@@ -154,13 +154,13 @@ def open_parent(running: Running) -> Tracker:
     running.console.say(f"MLflow: {running.tracking.run_url()}")
     settings = space.resolve({})
     parent.log_params(
-        flatten(to_dict(settings))
+        flatten(shareable(settings))
         | {"sampler": space.settings.sampler.name, "sampler_seed": space.settings.sampler.seed}
     )
     # Tags and not params, which cannot change: a search may go on under another commit.
     parent.set_tags({"commit": commit()} | {f"version.{name}": version for name, version in versions().items()})
-    parent.log_artifact("search_space.json", json.dumps(to_dict(space.settings), indent=1).encode())
-    parent.log_artifact("default_settings.json", json.dumps(to_dict(settings), indent=1).encode())
+    parent.log_artifact("search_space.json", json.dumps(shareable_search(space.settings), indent=1).encode())
+    parent.log_artifact("default_settings.json", json.dumps(shareable(settings), indent=1).encode())
     return parent
 
 

@@ -37,17 +37,35 @@ def _plain(value: Any) -> Any:
 
 
 def shareable(settings: Any) -> dict[str, Any]:
-    """Return an experiment's settings as ``to_dict`` does, for cards and result files, which travel.
+    """Return an experiment's settings as ``to_dict`` does, for runs, cards and result files, which travel.
 
     Of places on this machine only the last part stays: where they lie is nobody's business. A registry address, a name
     of a hub and a relative path stay whole.
     """
+    return _without_places(to_dict(settings))
+
+
+def shareable_search(settings: Any) -> dict[str, Any]:
+    """Return a search's settings as ``to_dict`` does, its experiment as ``shareable`` has it, its ranges too."""
     plain = to_dict(settings)
-    for part, name in PLACES:
-        value = plain[part].get(name)
-        if value is not None and (value.startswith(("/", "~", ".")) or "\\" in value or "://" in value):
-            plain[part][name] = PurePath(value.replace("\\", "/")).name
+    plain["experiment"] = _without_places(plain["experiment"])
+    for place in PLACES:
+        if searched := plain["parameters"].get(".".join(place)):
+            searched["choices"] = [_last_part(choice) for choice in searched["choices"]]
     return plain
+
+
+def _without_places(plain: dict[str, Any]) -> dict[str, Any]:
+    for part, name in PLACES:
+        if name in plain.get(part, {}):
+            plain[part][name] = _last_part(plain[part][name])
+    return plain
+
+
+def _last_part(place: Any) -> Any:
+    if isinstance(place, str) and (place.startswith(("/", "~", ".")) or "\\" in place or "://" in place):
+        return PurePath(place.replace("\\", "/")).name
+    return place
 
 
 def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

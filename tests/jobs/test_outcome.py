@@ -153,6 +153,7 @@ def test_a_better_student_of_another_architecture_is_judged_and_registered_once(
     assert search.said.getvalue().count("judging it on the test split, once") == 1
     screen = last_screen(again, tracking_uri=search.running.tracking_uri, run_url="", seconds=1.0)
     assert "architecture resnet8" in screen
+    assert "KD on random noise, default settings' student steps" in screen
     assert '"regret_chosen": 0.0' in outcome_as_json(search.running, again, seconds=1.0)
 
 

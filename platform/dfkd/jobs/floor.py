@@ -1,4 +1,4 @@
-"""The floor under a search: KD on random noise with the same student steps, beside the trials."""
+"""The floor under a search: KD on random noise with the default settings' student steps, beside the trials."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: f
     if scores:
         lines += [f"  {name:<16} {percent(scores.get(key)):>8}   {words}" for name, key, words in rows]
         floor = percent(outcome.floor_scores.get("accuracy/top1"))
-        lines.append(f"  {'noise floor':<16} {floor:>8}   KD on random noise, same student steps")
+        lines.append(f"  {'noise floor':<16} {floor:>8}   KD on random noise, default settings' student steps")
     else:
         agreement = percent(outcome.choice.record.metrics.get("probe/agreement"))
         lines.append(f"  {'student':<16} {'-':>8}   accuracy unknown: no test images; {sizes} ({smaller})")

@@ -21,6 +21,7 @@ from dfkd.data.image_set import ImageSet
 from dfkd.data.real_data import RealData
 from dfkd.jobs import story
 from dfkd.jobs.console import Console
+from dfkd.jobs.leftovers import remove_leftovers
 from dfkd.jobs.outcome import Outcome, conclude
 from dfkd.jobs.running import Running
 from dfkd.jobs.search import find_floor, objective_of, open_parent
@@ -146,6 +147,15 @@ def test_a_better_student_of_another_architecture_is_judged_and_registered_once(
     assert first.choice.record.params == WIDER
     assert first.registered.uri == "models:/tiny/1" and first.registered.promoted
     assert (search.running.folder.path / "student.safetensors").exists()
+    trials = search.running.folder.path / "trials"
+    ray = [search.running.folder.path / "ray_tune", trials / first.choice.record.key / "ray_train"]
+    for folder in ray:
+        (folder / "deep").mkdir(parents=True)
+    assert len(list(trials.iterdir())) == 3
+    remove_leftovers(search.running, first.choice)
+    assert first.choice.default is not None
+    assert {each.name for each in trials.iterdir()} == {first.choice.record.key, first.choice.default.key}
+    assert not any(folder.exists() for folder in ray)
     again = search.conclude()
     assert again.scores == first.scores
     assert again.registered == first.registered
@@ -203,6 +213,7 @@ def test_a_tie_goes_to_the_default_settings(ended: Callable[..., Ended]) -> None
     outcome = search.conclude()
     assert outcome.choice.record.params == DEFAULT
     assert outcome.choice.margin.value > 0.05
+    assert outcome.choice.best.params == WIDER
 
 
 def test_what_differs_less_than_two_seeds_of_the_default_settings_is_a_tie(ended: Callable[..., Ended]) -> None:

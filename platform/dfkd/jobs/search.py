@@ -17,6 +17,7 @@ from dfkd.jobs.command import open_output
 from dfkd.jobs.console import Console
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.floor import FloorRun, start_floor
+from dfkd.jobs.leftovers import remove_leftovers
 from dfkd.jobs.outcome import Outcome, conclude
 from dfkd.jobs.preparation import (
     REPORT_KEYS,
@@ -96,6 +97,7 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
             parent.close("FINISHED")
             run_url = tracking.run_url()
     folder.note(finished_trials=trials, student=outcome.registered.uri)
+    remove_leftovers(running, outcome.choice)
     if json_file:
         json_file.write_text(outcome_as_json(running, outcome, seconds=console.seconds))
     console.show(last_screen(outcome, tracking_uri=tracking_uri, run_url=run_url, seconds=console.seconds))

@@ -51,7 +51,11 @@ class TrialPlan:
 
     def trial_uri(self, settings: ExperimentSettings) -> str:
         """Return where the trial of these settings keeps its checkpoints: equal settings, equal place."""
-        return f"{self.storage.rstrip('/')}/trials/{settings_key(settings)}"
+        return self.folder_of(settings_key(settings))
+
+    def folder_of(self, key: str) -> str:
+        """Return where the trial of a key keeps its checkpoints."""
+        return f"{self.storage.rstrip('/')}/trials/{key}"
 
 
 def run_trial(params: dict[str, Any], *, plan: TrialPlan, materials: Materials, objective: str) -> None:

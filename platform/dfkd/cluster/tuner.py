@@ -11,6 +11,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from dfkd.assembly import Materials
+from dfkd.cluster.checkpoints import RAY_TUNE
 from dfkd.cluster.early_stopping import EarlyStopping, Reported
 from dfkd.cluster.resources import concurrent_trials, trial_resources
 from dfkd.cluster.searcher import StudySearch
@@ -73,7 +74,7 @@ def run_trials(
         ),
         run_config=tune.RunConfig(
             name=name,
-            storage_path=f"{plan.storage.rstrip('/')}/ray_tune",
+            storage_path=f"{plan.storage.rstrip('/')}/{RAY_TUNE}",
             callbacks=list(callbacks),
             failure_config=tune.FailureConfig(max_failures=RESTARTS),
             verbose=0,

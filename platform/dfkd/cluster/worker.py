@@ -90,14 +90,15 @@ def run_worker(
         run.load_state_dict(saved["run"])
         session.report(saved["report"] | told)  # again: the interruption may have come between checkpoint and report
         told = {}
-    began = started = time.monotonic()
+    started = time.monotonic()
+    began = started - (saved["report"]["time/elapsed_seconds"] if saved else 0.0)  # as if it had run until now
     for epoch_report in distill(run):
         last = run.epoch == run.total_epochs
         seconds = time.monotonic() - started
         metrics = session.average(run.network, epoch_report.metrics)
         report: Report = metrics | {"epoch": epoch_report.epoch, "time/epoch_seconds": seconds, "finished": last}
         report |= {f"time/{part}_seconds": value for part, value in epoch_report.seconds.items()}
-        report["time/elapsed_seconds"] = time.monotonic() - began  # evaluation, checkpoints and reports included
+        report["time/elapsed_seconds"] = time.monotonic() - began  # evaluation, checkpoints, reports; no interruption
         if session.rank == 0:
             report |= evaluate()
         if last or run.epoch % settings.distillation.checkpoint_every == 0:

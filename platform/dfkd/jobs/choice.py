@@ -22,6 +22,7 @@ class Choice:
 
     Attributes:
         record: of that trial.
+        best: the trial with the best objective, which lost if it was tied with the default settings.
         margin: objectives that differ by less were ties.
         default: the default settings' trial, if it ran to its end.
         check: the default settings with another number of workers, if they ran to their end.
@@ -29,6 +30,7 @@ class Choice:
     """
 
     record: TrialRecord
+    best: TrialRecord
     margin: TieMargin
     default: TrialRecord | None
     check: TrialRecord | None
@@ -45,9 +47,12 @@ def choose_trial(running: Running) -> Choice:
     chosen, margin, scores = _choose(running, records, objective)
     data_free = objective if objective.needs == "no real image" else ObjectiveSettings(metric="agreement")
     blind = (chosen, margin, scores) if data_free is objective else _choose(running, records, data_free)
+    best = choose(scores, objective.goal)
+    by_key = {record.key: record for record in records}
     defaults = [record for record in running.records.all() if record.is_default and record.status == "complete"]
     return Choice(
-        record=next(record for record in records if record.key == chosen.key),
+        record=by_key[chosen.key],
+        best=by_key[best.key],
         margin=margin,
         default=next((record for record in defaults if record in records), None),
         check=next((record for record in defaults if record.workers != running.plan().workers), None),
@@ -98,7 +103,7 @@ def default_values(running: Running, objective: ObjectiveSettings) -> list[float
 def trial_score(record: TrialRecord, objective: str, num_classes: int) -> TrialScore:
     """Return what selection needs of a record; ``objective`` is a key of its metrics."""
     metrics = record.metrics
-    chance = abs(metrics.get("probe/agreement", 1.0) - 1 / num_classes) <= CHANCE_MARGIN
+    no_better_than_chance = metrics.get("probe/agreement", 1.0) <= 1 / num_classes + CHANCE_MARGIN
     return TrialScore(
         key=record.key,
         params=record.params,
@@ -107,7 +112,7 @@ def trial_score(record: TrialRecord, objective: str, num_classes: int) -> TrialS
         objective=metrics.get(objective),
         kd_loss=metrics.get("distillation/kd"),
         validation=metrics.get(BALANCED, metrics.get("val/accuracy/top1")),
-        collapsed=chance or metrics.get("probe/top_class_share", 0.0) > COLLAPSED_SHARE,
+        collapsed=no_better_than_chance or metrics.get("probe/top_class_share", 0.0) > COLLAPSED_SHARE,
     )
 
 

@@ -93,7 +93,7 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
         materials = replace(materials, probe=obtain_probe_set(teacher, home))
         with MlflowTracking(tracking_uri, home, run_id) as tracking:
             run = tracking.open_parent("distillations", run_id, {"dfkd.kind": "distillation"})
-            run.log_params(flatten(to_dict(settings)) | {"commit": commit()} | versions())
+            run.log_params(flatten(shareable(settings)) | {"commit": commit()} | versions())
             curve.start()
             listener = _listener(run, console, curve)
             _train(settings, materials, str(folder), listener, image_every=options.tracking.previews_every)

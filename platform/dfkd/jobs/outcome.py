@@ -10,6 +10,7 @@ from torch import nn
 
 from dfkd.cluster.trial import last_state
 from dfkd.jobs.choice import Choice, choose_trial
+from dfkd.jobs.console import first_line
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.floor import FloorRun
 from dfkd.jobs.probe_cache import exam_hash
@@ -52,7 +53,8 @@ class Outcome:
 def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outcome:
     """Choose a student, judge it on the test split, register it, and tell the story in the parent run.
 
-    A search that goes on may come here again. The same student is neither judged nor registered a second time.
+    The student comes first: what else can fail must not cost it. A search that goes on may come here again. The same
+    student is neither judged nor registered a second time.
 
     Raises:
         ValueError: no trial ran to its end.
@@ -64,6 +66,7 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
     student = load_student(settings, teacher, last_state(plan.trial_uri(settings), world_size=plan.workers))
     judgement = judge_once(running, choice, settings, student)
     scores = judgement.scores
+    registered = register_once(running, choice, settings, student, scores)
     floor_scores = score_floor(running, floor, settings)
     parent.log_metrics(
         {f"test/{name}": value for name, value in scores.items()}
@@ -71,8 +74,7 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
         | {f"trust/{name}": value for name, value in choice.trust.numbers().items()},
         step=0,
     )
-    for name, content in search_artifacts(running, judgement.confusion).items():
-        parent.log_artifact(name, content)
+    log_files(running, parent, judgement.confusion)
     outcome = Outcome(
         choice=choice,
         scores=scores,
@@ -80,10 +82,22 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
         student_parameters=count_parameters(student),
         teacher_parameters=count_parameters(teacher.model),
         teacher_label=teacher.label,
-        registered=register_once(running, choice, settings, student, scores),
+        registered=registered,
     )
     parent.set_description(description(running, outcome))
     return outcome
+
+
+def log_files(running: Running, parent: Tracker, confusion: list[list[int]]) -> None:
+    """Give the parent run its tables and plots; one that cannot be made is told in a line, and left out."""
+    for what, make in search_artifacts(running, confusion).items():
+        try:
+            files = make()
+        except Exception as error:  # of whatever library draws it
+            running.console.say(f"no {what}: {type(error).__name__}: {first_line(error)}")
+            continue
+        for name, content in files.items():
+            parent.log_artifact(name, content)
 
 
 def judge_once(running: Running, choice: Choice, settings: ExperimentSettings, student: nn.Module) -> Judgement:

@@ -18,6 +18,7 @@ from dfkd.jobs.command import open_output
 from dfkd.jobs.console import Console
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.floor import FloorRun, start_floor
+from dfkd.jobs.leftovers import remove_leftovers
 from dfkd.jobs.outcome import Outcome, conclude
 from dfkd.jobs.preparation import (
     REPORT_KEYS,
@@ -36,9 +37,16 @@ from dfkd.jobs.search_options import SearchOptions
 from dfkd.jobs.story import last_screen, outcome_as_json
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.jobs.trial_records import TrialRecords
-from dfkd.search.optuna_space import make_sampler, open_study, reported_values, stale_params, study_storage
+from dfkd.search.optuna_space import (
+    make_sampler,
+    open_study,
+    reported_values,
+    settled_params,
+    stale_params,
+    study_storage,
+)
 from dfkd.search.space import CHECK_WORKERS, SearchSpace
-from dfkd.settings.identity import flatten, to_dict
+from dfkd.settings.identity import flatten, shareable, shareable_search
 from dfkd.settings.search import SamplerSettings
 from dfkd.teachers import try_weights
 from dfkd.tracking.connection import check_reachable
@@ -101,6 +109,7 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
             parent.close("FINISHED")
             run_url = tracking.run_url()
     folder.note(finished_trials=trials, student=outcome.registered.uri)
+    remove_leftovers(running, outcome.choice)
     if json_file:
         json_file.write_text(outcome_as_json(running, outcome, seconds=console.seconds))
     console.show(last_screen(outcome, tracking_uri=tracking_uri, run_url=run_url, seconds=console.seconds))
@@ -166,13 +175,13 @@ def open_parent(running: Running) -> Tracker:
     running.console.say(f"MLflow: {running.tracking.run_url()}")
     settings = space.resolve({})
     parent.log_params(
-        flatten(to_dict(settings))
+        flatten(shareable(settings))
         | {"sampler": space.settings.sampler.name, "sampler_seed": space.settings.sampler.seed}
     )
     # Tags and not params, which cannot change: a search may go on under another commit.
     parent.set_tags({"commit": commit()} | {f"version.{name}": version for name, version in versions().items()})
-    parent.log_artifact("search_space.json", json.dumps(to_dict(space.settings), indent=1).encode())
-    parent.log_artifact("default_settings.json", json.dumps(to_dict(settings), indent=1).encode())
+    parent.log_artifact("search_space.json", json.dumps(shareable_search(space.settings), indent=1).encode())
+    parent.log_artifact("default_settings.json", json.dumps(shareable(settings), indent=1).encode())
     return parent
 
 
@@ -241,6 +250,7 @@ def search_trials(running: Running) -> None:
     space = running.space
     storage = study_storage(running.folder.path / "optuna.db")
     study = open_study(storage, name=running.folder.search_id, direction=space.settings.objective.goal)
+    running.records.settle(settled_params(study))
     plan = running.plan()
     ended = [record for record in running.searched() if record.status in ("complete", "stopped", "failed")]
     missing = space.settings.trials - space.reserved_trials - len(ended)

@@ -6,15 +6,15 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfkd.jobs.choice import Choice
-from dfkd.jobs.console import percent
+from dfkd.jobs.console import first_line, percent
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.running import Running
 from dfkd.jobs.trial_records import TrialRecord
@@ -106,17 +106,20 @@ def _settings_in_words(record: TrialRecord) -> str:
     )
 
 
-def search_artifacts(running: Running, confusion: list[list[int]]) -> dict[str, bytes]:
-    """Return the parent run's files: the trial table, Optuna's plots, the winner's confusion matrix [K][K]."""
-    return (
-        {"trials.parquet": trial_parquet(running.records.all())}
-        | study_plots(running)
-        | confusion_plot(confusion, running.materials.teacher.class_names)
-    )
+def search_artifacts(running: Running, confusion: list[list[int]]) -> dict[str, Callable[[], Mapping[str, bytes]]]:
+    """Return what makes the parent run's files: trial table, Optuna's plots, the winner's confusion matrix [K][K]."""
+    return {
+        "table of trials": lambda: {"trials.parquet": trial_parquet(running.records.all())},
+        "plots of the study": lambda: study_plots(running),
+        "confusion matrix": lambda: confusion_plot(confusion, running.materials.teacher.class_names),
+    }
 
 
 def trial_parquet(records: list[TrialRecord]) -> bytes:
-    """Return every trial with its settings and last metrics as one Parquet table."""
+    """Return every trial with its settings and last metrics as one Parquet table.
+
+    A column of Parquet has one type: where a setting's values have several, as ``[1, auto]``, all are text.
+    """
     rows = [
         {"trial": r.number + 1, "key": r.key, "workers": r.workers, "default": r.is_default, "status": r.status}
         | {"error": r.error, "seconds": r.seconds}
@@ -125,10 +128,17 @@ def trial_parquet(records: list[TrialRecord]) -> bytes:
         for r in records
     ]
     names = dict.fromkeys(name for row in rows for name in row)
-    table = pa.table({name: [row.get(name) for row in rows] for name in names})
+    table = pa.table({name: _column([row.get(name) for row in rows]) for name in names})
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
     return buffer.getvalue()
+
+
+def _column(values: list[Any]) -> list[Any]:
+    types = {type(value) for value in values if value is not None}
+    if len(types) < 2 or types == {int, float}:
+        return values
+    return [None if value is None else str(value) for value in values]
 
 
 def study_plots(running: Running) -> dict[str, bytes]:
@@ -152,7 +162,7 @@ def study_plots(running: Running) -> dict[str, bytes]:
                 warnings.simplefilter("ignore")
                 files[f"plots/{name}.html"] = plot(study).to_html(include_plotlyjs=True).encode()
         except (ValueError, RuntimeError) as error:  # importance needs trials that differ
-            running.console.say(f"no plot '{name}': {str(error).splitlines()[0]}")
+            running.console.say(f"no plot '{name}': {first_line(error)}")
     return files
 
 
@@ -189,7 +199,7 @@ def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: f
         lines += [f"  {name:<16} {percent(scores.get(key)):>8}   {words}" for name, key, words in rows]
         if outcome.floor_scores:
             floor = percent(outcome.floor_scores.get("accuracy/top1"))
-            lines.append(f"  {'noise floor':<16} {floor:>8}   KD on random noise, same student steps")
+            lines.append(f"  {'noise floor':<16} {floor:>8}   KD on random noise, default settings' student steps")
     else:
         agreement = percent(outcome.choice.record.metrics.get("probe/agreement"))
         lines.append(f"  {'student':<16} {'-':>8}   accuracy unknown: no test images; {sizes} ({smaller})")

@@ -88,4 +88,5 @@ def test_pictures_are_tracked_unless_that_is_off(
     (run,) = client.search_runs([experiment.experiment_id], f"attributes.run_name = '{name}'")
     pictures = client.list_artifacts(run.info.run_id, "images")
     assert bool(pictures) == images
+    assert run.data.tags["device"] == "cpu"
     assert bool(list((home / "tracking" / name).rglob("*.png"))) <= images

@@ -17,6 +17,7 @@ from dfkd.settings.experiment import ExperimentSettings
 from dfkd.synthesis.protocol import Gather
 
 PREVIEW_KEY = "preview_png"  # base64 text: reports carry plain values only
+DEVICE_KEY = "device"  # what trains: known to the worker alone, since the driver may have another
 WARNING_KEY = "warning"  # what a person should know; a worker's own output is read by nobody
 #: Errors of the run itself, which a repetition would only give again; what kills a worker from outside is none of them.
 RUN_ERRORS = (FloatingPointError, ValueError)
@@ -97,6 +98,7 @@ def run_worker(
         seconds = time.monotonic() - started
         metrics = session.average(run.network, epoch_report.metrics)
         report: Report = metrics | {"epoch": epoch_report.epoch, "time/epoch_seconds": seconds, "finished": last}
+        report[DEVICE_KEY] = describe_device(session.device)
         report |= {f"time/{part}_seconds": value for part, value in epoch_report.seconds.items()}
         report["time/elapsed_seconds"] = time.monotonic() - began  # evaluation, checkpoints, reports; no interruption
         if session.rank == 0:
@@ -109,3 +111,8 @@ def run_worker(
         session.report(report | told)
         told, started = {}, time.monotonic()
     return run.pair.student
+
+
+def describe_device(device: torch.device) -> str:
+    """Return ``cpu``, or the kind of the device and the name of the model: ``cuda (NVIDIA H100 80GB HBM3)``."""
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type

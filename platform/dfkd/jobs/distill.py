@@ -16,7 +16,7 @@ from pathlib import Path
 from dfkd.assembly import Materials, choose_device, load_images
 from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.local_session import LocalSession
-from dfkd.cluster.worker import PREVIEW_KEY, WARNING_KEY, Report, run_worker
+from dfkd.cluster.worker import DEVICE_KEY, PREVIEW_KEY, WARNING_KEY, Report, run_worker
 from dfkd.compression import check_compressible
 from dfkd.data import load_dataset
 from dfkd.data.real_data import RealData
@@ -112,7 +112,8 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
     for row in compressed:
         console.show(in_words(row))
     if json_file:
-        _write_json(json_file, settings, scores, curve, compressed)
+        device = state["report"].get(DEVICE_KEY, "unknown")
+        _write_json(json_file, settings, scores, curve, compressed, device)
     return scores
 
 
@@ -159,6 +160,7 @@ def _train(
 
 def _listener(run: Tracker, console: Console, curve: Curve) -> Callable[[Report], None]:
     """Return what hears the epochs: it logs and prints them."""
+    devices: set[str] = set()
 
     def listen(report: Report) -> None:
         metrics = {name: value for name, value in report.items() if "/" in name}
@@ -166,6 +168,10 @@ def _listener(run: Tracker, console: Console, curve: Curve) -> Callable[[Report]
         if WARNING_KEY in report:
             console.say(report[WARNING_KEY])
         run.log_metrics(metrics, step=report["epoch"])
+        device = report.get(DEVICE_KEY)  # none in what an earlier release left to go on with
+        if device is not None and device not in devices:
+            devices.add(device)
+            run.set_tags({"device": device})
         if PREVIEW_KEY in report:
             run.log_image("synthetic images", base64.b64decode(report[PREVIEW_KEY]), step=report["epoch"])
         agreement, accuracy = metrics.get("probe/agreement"), metrics.get("val/accuracy/top1")
@@ -192,6 +198,7 @@ def _write_json(
     scores: dict[str, float],
     curve: Curve,
     compressed: list[CompressedScores],
+    device: str,
 ) -> None:
     facts = {
         "settings": shareable(settings),
@@ -203,6 +210,6 @@ def _write_json(
         "commit": commit(),
         "versions": versions(),
         "cpu_count": os.cpu_count(),
-        "device": str(choose_device(settings)),
+        "device": device,
     }
     file.write_text(json.dumps(facts, indent=1))

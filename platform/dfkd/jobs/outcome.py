@@ -15,6 +15,7 @@ from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.floor import FloorRun
 from dfkd.jobs.probe_cache import exam_hash
 from dfkd.jobs.running import Running
+from dfkd.jobs.start_up import StartUp, start_up
 from dfkd.jobs.story import description, search_artifacts
 from dfkd.jobs.students import Judgement, count_parameters, judge, load_student
 from dfkd.jobs.teacher import description_of
@@ -38,6 +39,7 @@ class Outcome:
         student_parameters: count.
         teacher_parameters: count.
         teacher_label: what tables call the teacher.
+        start_up: how long its trials took to begin.
         registered: the version in the registry.
     """
 
@@ -47,6 +49,7 @@ class Outcome:
     student_parameters: int
     teacher_parameters: int
     teacher_label: str
+    start_up: StartUp
     registered: RegisteredModel
 
 
@@ -82,6 +85,7 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
         student_parameters=count_parameters(student),
         teacher_parameters=count_parameters(teacher.model),
         teacher_label=teacher.label,
+        start_up=start_up(running.records.all()),
         registered=registered,
     )
     parent.set_description(description(running, outcome))

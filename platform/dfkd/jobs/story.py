@@ -39,6 +39,9 @@ def description(running: Running, outcome: Outcome) -> str:
         f"Differences below {choice.margin.value:.4f} count as ties ({choice.margin.source}).",
         f"**Registered:** `{registered.uri}`. {'It is champion: ' if registered.promoted else ''}{registered.reason}",
         "",
+        *against_one_worker(choice),
+        f"**Start-up:** {outcome.start_up.sentence()}.",
+        "",
         "**No privacy guarantee:** see the student's card.",
         "",
         "### How far the choice can be trusted",
@@ -72,6 +75,31 @@ def against_default(choice: Choice) -> str:
         return ""
     chosen, default = (r.metrics.get("val/accuracy/top1") for r in (choice.record, choice.default))
     return f" (validation accuracy {percent(chosen)}, default settings {percent(default)})"
+
+
+def against_one_worker(choice: Choice) -> list[str]:
+    """Return how the default settings did with more workers than the search's, as a paragraph of the description."""
+    if choice.check is None:
+        return []
+    what, two, one = _two_workers(choice.check, choice.default)
+    seconds = f", {choice.default.seconds:.0f} s" if choice.default else ""
+    return [
+        f"**{choice.check.workers} data-parallel workers on Ray Train:** {what} {two} with the default settings in "
+        f"{choice.check.seconds:.0f} s (one worker: {one}{seconds}). Each worker fills a bank of its own, so these are "
+        "two algorithms, and the difference is not chance alone.",
+        "",
+    ]
+
+
+def _two_workers(check: TrialRecord, default: TrialRecord | None) -> tuple[str, str, str]:
+    """Return what the default settings are compared by, and its value with several workers and with one."""
+    accuracy = "val/accuracy/top1"
+    key, what = (
+        (accuracy, "validation accuracy")
+        if accuracy in check.metrics
+        else ("probe/agreement", "agreement on the probe")
+    )
+    return what, percent(check.metrics.get(key)), percent(default.metrics.get(key) if default else None)
 
 
 def trial_table(records: list[TrialRecord], objective: str) -> str:
@@ -122,7 +150,7 @@ def trial_parquet(records: list[TrialRecord]) -> bytes:
     """
     rows = [
         {"trial": r.number + 1, "key": r.key, "workers": r.workers, "default": r.is_default, "status": r.status}
-        | {"error": r.error, "seconds": r.seconds}
+        | {"error": r.error, "seconds": r.seconds, "startup_seconds": r.startup_seconds, "device": r.device}
         | {f"settings/{path}": value for path, value in r.params.items()}
         | dict(r.metrics)
         for r in records
@@ -215,11 +243,11 @@ def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: f
         f"  trust            {choice.trust.sentence()}",
     ]
     if choice.check is not None:
-        two = percent(choice.check.metrics.get("val/accuracy/top1"))
-        one = percent(choice.default.metrics.get("val/accuracy/top1") if choice.default else None)
-        words = f"validation accuracy with the default settings (one worker: {one}), {choice.check.seconds:.0f} s"
+        what, two, one = _two_workers(choice.check, choice.default)
+        words = f"{what} with the default settings (one worker: {one}), {choice.check.seconds:.0f} s"
         lines.append(f"  {'two workers':<16} {two:>8}   {words}")
     lines += [
+        f"  start-up         {outcome.start_up.sentence()}",
         f"  registered       {outcome.registered.uri}"
         + (" (champion)" if outcome.registered.promoted else f": {outcome.registered.reason}"),
         f"  took             {seconds / 60:.1f} minutes",
@@ -246,6 +274,7 @@ def outcome_as_json(running: Running, outcome: Outcome, *, seconds: float) -> st
         "model_uri": outcome.registered.uri,
         "trials": [asdict(record) for record in running.records.all()],
         "seconds": seconds,
+        "seconds_to_first_report": outcome.start_up.first_report,
         "commit": commit(),
         "versions": versions(),
         "cpu_count": os.cpu_count(),

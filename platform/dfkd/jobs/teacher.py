@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from dfkd.assembly import choose_device
+from dfkd.cluster.worker import describe_device
 from dfkd.data.image_set import ImageSet
 from dfkd.data.real_data import RealData
 from dfkd.jobs.console import Console, percent
@@ -67,12 +68,13 @@ def obtain_teacher(
         return read_teacher(trained_before(settings, data, uri), data, tracking_uri)
     name = name or teacher_name(data)
     folder = TrainingFolder(home / "teachers" / key, anew=retrain)
+    device = choose_device(settings)
     with MlflowTracking(tracking_uri, home, folder.run_key) as tracking:
         run = tracking.open_parent(name, f"teacher {settings.teacher.architecture}", {"dfkd.kind": "teacher"})
+        run.set_tags({"device": describe_device(device)})
         known = shareable(settings)
         run.log_params(flatten({"teacher": known["teacher"], "dataset": known["dataset"]}))
         teacher = train(settings, data, folder, console, run)
-        device = choose_device(settings)
         scores = {f"{split}/accuracy": accuracy(teacher, images, device) for split, images in held_out(data).items()}
         run.log_metrics(scores, step=settings.teacher.training.epochs)
         registered = _register(teacher, scores, name=name, key=key, run_id=tracking.parent_run_id, uri=tracking_uri)

@@ -19,7 +19,7 @@ class ContrastSettings:
 
     ``bank``: pairs among the distilled batch, by its stored labels and sources. ``fresh``: half of the batch comes
     from the generator at this moment, and pairs are made there. ``supervised``: as ``bank`` but blind to sources.
-    ``simclr``: two views of one image, blind to labels. ``none``: no contrastive loss.
+    ``simclr``: two views of one image, cropped, resized and colour-jittered, blind to labels. ``none``: no such loss.
     """
 
     kind: Literal["none", "bank", "fresh", "supervised", "simclr"] = "bank"

@@ -71,7 +71,7 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
         | {f"trust/{name}": value for name, value in choice.trust.numbers().items()},
         step=0,
     )
-    for name, content in search_artifacts(running, judgement.confusion).items():
+    for name, content in search_artifacts(running, judgement.confusion, choice.front).items():
         parent.log_artifact(name, content)
     outcome = Outcome(
         choice=choice,
@@ -118,7 +118,7 @@ def register_once(
     known = running.folder.facts().get("registered", {})
     if known.get("key") == choice.record.key:
         return RegisteredModel(**known["model"])
-    teacher, architecture = running.materials.teacher, settings.student.architecture
+    teacher, architecture = running.materials.teacher, settings.student.network
     copy = running.folder.path / "student.safetensors"
     save_teacher(copy, dataclasses.replace(teacher, model=student, architecture=architecture, hash=""))
     try:
@@ -130,7 +130,8 @@ def register_once(
                 description=description_of(teacher, architecture=architecture),
                 card=make_card(running, choice, settings, student, scores),
                 run_id=running.tracking.parent_run_id,
-                promotion=running.space.settings.promotion,
+                # Which point of a front is champion is a person's decision: its versions do not compare by one number.
+                promotion="manual" if choice.front else running.space.settings.promotion,
             )
     except ConnectionError as error:
         raise ConnectionError(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -123,7 +124,11 @@ def ended(tmp_path: Path, tiny_materials: Materials, empty_store: Path) -> Itera
             console=Console(said),
         )
         made.append(running)
-        open_study(study_storage(folder.path / "optuna.db"), name=folder.search_id, direction="maximize")
+        _, *further = space.settings.goals.values()
+        storage = study_storage(folder.path / "optuna.db")
+        study = open_study(storage, name=folder.search_id, direction="maximize", further=further)
+        if further:
+            study.add_trial(optuna.trial.create_trial(values=[0.5] * (1 + len(further)), params={}))
         for params in (DEFAULT, WIDER, FASTER):
             settings = running.plan().resolve(params)
             store = CheckpointStore(running.plan().trial_uri(settings))
@@ -327,3 +332,46 @@ def test_a_searchs_run_names_no_place_on_this_machine(ended: Callable[..., Ended
     files = [file.read_text() for file in (running.folder.path.parents[1] / "artifacts").rglob("*.json")]
     assert len(files) == 2 and all('"path": "digits"' in text and "jane" not in text for text in files)
     assert "jane" not in (running.tracking.journal_folder / "journal.jsonl").read_text()
+
+
+TWO_OBJECTIVES = "further_objectives: {size: {type: cost, of: parameters}}\n"
+
+
+def test_the_rule_of_a_front_decides_which_student_is_registered(ended: Callable[..., Ended]) -> None:
+    search = ended(extra=f"{TWO_OBJECTIVES}front: {{rule: limits, limits: {{size: 50_000}}}}\n")
+    search.record(DEFAULT, probe__agreement=0.5, further__size=11_000)
+    search.record(WIDER, probe__agreement=0.9, further__size=75_000)
+    search.record(FASTER, probe__agreement=0.6, further__size=11_000)
+    outcome = search.conclude()
+    front = outcome.choice.front
+    assert front is not None
+    assert [front.points[key]["size"] for key in front.keys] == [75_000, 11_000]
+    assert outcome.choice.record.params == FASTER
+    assert outcome.student_parameters < 50_000
+    assert not outcome.registered.promoted  # a person decides which point of a front is champion
+
+    said = description(search.running, outcome)
+    assert "2 of 3 trials are dominated by no other. Registered by the rule `limits` (size 50000)." in said
+    assert "The default settings are dominated by it." in said
+    assert "| 3 (registered) | 0.6 | 11000 | architecture digits_student, learning_rate 0.3 |" in said
+    shown = last_screen(outcome, tracking_uri="u", run_url="r", seconds=1)
+    assert "* agreement 0.6, size 11000" in shown
+    plain = json.loads(outcome_as_json(search.running, outcome, seconds=1))["front"]
+    assert plain["registered"] == outcome.choice.record.key
+    assert [point["agreement"] for point in plain["points"]] == [0.9, 0.6]
+
+    client, run_id = import_mlflow().MlflowClient(search.running.tracking_uri), search.running.tracking.parent_run_id
+    search.running.tracking.flush()
+    plots = {file.path for file in client.list_artifacts(run_id, "plots")}
+    assert "plots/pareto_front.html" in plots
+    table = pq.read_table(client.download_artifacts(run_id, "pareto_front.parquet")).to_pylist()
+    assert [(row["size"], row["on_front"], row["registered"]) for row in table] == [
+        (11_000, False, False), (75_000, True, False), (11_000, True, True),
+    ]  # fmt: skip
+
+
+def test_a_limit_that_no_student_keeps_is_said(ended: Callable[..., Ended]) -> None:
+    search = ended(extra=f"{TWO_OBJECTIVES}front: {{rule: limits, limits: {{size: 1000}}}}\n")
+    search.record(DEFAULT, further__size=11_000)
+    with pytest.raises(ValueError, match=r"no point of the front keeps size 1000 \(the best is 11000\)"):
+        search.conclude()

@@ -87,16 +87,21 @@ def make_searcher(
     plan: TrialPlan,
     *,
     objective: Objective,
+    further: Sequence[Objective] = (),
     sampler: optuna.samplers.BaseSampler,
     storage: optuna.storages.BaseStorage,
     study_name: str,
     first: Sequence[dict[str, Any]],
 ) -> StudySearch:
-    """Return the searcher; ``first`` are the parameters of the first trials, the default settings among them."""
+    """Return the searcher; ``first`` are the parameters of the first trials, the default settings among them.
+
+    ``further`` are what trials are compared by besides.
+    """
     return StudySearch(
         plan,
         metric=objective.metric,
         mode=objective.mode,
+        further=[(other.metric, other.mode) for other in further],
         sampler=sampler,
         storage=storage,
         study_name=study_name,

@@ -19,6 +19,7 @@ from dfkd.jobs.start_up import StartUp, start_up
 from dfkd.jobs.story import description, search_artifacts
 from dfkd.jobs.students import Judgement, count_parameters, judge, load_student
 from dfkd.jobs.teacher import description_of
+from dfkd.search.front import Front
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import shareable
 from dfkd.teachers import save_teacher
@@ -77,7 +78,7 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
         | {f"trust/{name}": value for name, value in choice.trust.numbers().items()},
         step=0,
     )
-    log_files(running, parent, judgement.confusion)
+    log_files(running, parent, judgement.confusion, choice.front)
     outcome = Outcome(
         choice=choice,
         scores=scores,
@@ -92,9 +93,9 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
     return outcome
 
 
-def log_files(running: Running, parent: Tracker, confusion: list[list[int]]) -> None:
+def log_files(running: Running, parent: Tracker, confusion: list[list[int]], front: Front | None) -> None:
     """Give the parent run its tables and plots; one that cannot be made is told in a line, and left out."""
-    for what, make in search_artifacts(running, confusion).items():
+    for what, make in search_artifacts(running, confusion, front).items():
         try:
             files = make()
         except Exception as error:  # of whatever library draws it
@@ -136,7 +137,7 @@ def register_once(
     known = running.folder.facts().get("registered", {})
     if known.get("key") == choice.record.key:
         return RegisteredModel(**known["model"])
-    teacher, architecture = running.materials.teacher, settings.student.architecture
+    teacher, architecture = running.materials.teacher, settings.student.network
     copy = running.folder.path / "student.safetensors"
     save_teacher(copy, dataclasses.replace(teacher, model=student, architecture=architecture, hash=""))
     try:
@@ -148,7 +149,8 @@ def register_once(
                 description=description_of(teacher, architecture=architecture),
                 card=make_card(running, choice, settings, student, scores),
                 run_id=running.tracking.parent_run_id,
-                promotion=running.space.settings.promotion,
+                # Which point of a front is champion is a person's decision: its versions do not compare by one number.
+                promotion="manual" if choice.front else running.space.settings.promotion,
             )
     except ConnectionError as error:
         raise ConnectionError(

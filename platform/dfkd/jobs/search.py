@@ -48,6 +48,7 @@ from dfkd.search.optuna_space import (
 from dfkd.search.space import CHECK_WORKERS, SearchSpace
 from dfkd.settings.identity import flatten, shareable, shareable_search
 from dfkd.settings.search import SamplerSettings
+from dfkd.tasks.further_objectives import PREFIX, check_data
 from dfkd.teachers import try_weights
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
@@ -82,8 +83,8 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
         check_objective(space.settings.objective, space.resolve({}), data)
         folder = earlier or new_search_folder(home, space)
         storage = obtain_storage(options, folder)
-        trials, metric = space.settings.trials, space.settings.objective.metric
-        console.say(f"search {folder.search_id}: {trials} trials, selected on {metric}")
+        trials, metrics = space.settings.trials, " and ".join(space.settings.goals)
+        console.say(f"search {folder.search_id}: {trials} trials, selected on {metrics}")
         materials = obtain_materials(space, options, data, home=home, tracking_uri=tracking_uri, console=console)
         assert materials.probe is not None
         folder.pin(teacher_hash=materials.teacher.hash, probe_hash=probe_hash(materials.probe))
@@ -156,6 +157,7 @@ def obtain_materials(
         label_embeddings=label_embeddings,
     )
     rehearse(experiments, materials, data)
+    check_data(space.settings.further_objectives, teacher)
     console.say("probe set: making an exam from the teacher alone, or reading it if it was made before")
     return replace(materials, probe=obtain_probe_set(teacher, home))
 
@@ -164,6 +166,14 @@ def objective_of(space: SearchSpace) -> Objective:
     """Return what Ray Tune and Optuna compare trials by."""
     goal = space.settings.objective.goal
     return Objective(metric=REPORT_KEYS[space.settings.objective.metric], mode="max" if goal == "maximize" else "min")
+
+
+def further_objectives_of(space: SearchSpace) -> list[Objective]:
+    """Return what trials are compared by besides, if anything."""
+    return [
+        Objective(metric=f"{PREFIX}{name}", mode="max" if objective.goal == "maximize" else "min")
+        for name, objective in space.settings.further_objectives.items()
+    ]
 
 
 def open_parent(running: Running) -> Tracker:
@@ -249,7 +259,8 @@ def search_trials(running: Running) -> None:
     """Run the searched trials that are still missing; the default settings come first."""
     space = running.space
     storage = study_storage(running.folder.path / "optuna.db")
-    study = open_study(storage, name=running.folder.search_id, direction=space.settings.objective.goal)
+    goal, *further_goals = space.settings.goals.values()
+    study = open_study(storage, name=running.folder.search_id, direction=goal, further=further_goals)
     running.records.settle(settled_params(study))
     plan = running.plan()
     ended = [record for record in running.searched() if record.status in ("complete", "stopped", "failed")]
@@ -268,6 +279,7 @@ def search_trials(running: Running) -> None:
         searcher=make_searcher(
             plan,
             objective=running.objective,
+            further=further_objectives_of(space),
             sampler=make_sampler(resumed_sampler(space, len(ended))),
             storage=storage,
             study_name=running.folder.search_id,

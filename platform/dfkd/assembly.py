@@ -96,7 +96,7 @@ def build_student(settings: ExperimentSettings, teacher: Teacher) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         return build_network(
-            settings.student.architecture, num_classes=len(teacher.class_names), in_channels=teacher.image_shape[0]
+            settings.student.network, num_classes=len(teacher.class_names), in_channels=teacher.image_shape[0]
         )
 
 

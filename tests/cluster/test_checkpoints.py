@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from dfkd.cluster.checkpoints import CheckpointStore
+from dfkd.cluster.checkpoints import CheckpointStore, remove_folder
 
 
 def keep(store: CheckpointStore, epoch: int, *, workers: int = 1) -> None:
@@ -143,3 +143,12 @@ def test_a_place_that_cannot_be_written_is_known_at_once(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         CheckpointStore(str(tmp_path / "file" / "below")).check_writable()
+
+
+def test_a_folder_goes_with_all_in_it_and_one_that_is_not_there_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "file").write_text("")
+    for _ in range(2):
+        remove_folder(str(tmp_path / "a"))
+        assert not (tmp_path / "a").exists()
+    assert tmp_path.exists()

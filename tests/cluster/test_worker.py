@@ -128,6 +128,21 @@ def _interrupt_and_resume(
         assert torch.equal(tensor, student.state_dict()[name]), name
 
 
+def test_the_time_of_a_run_goes_on_after_an_interruption(
+    tiny_settings: Make, tiny_materials: Materials, tmp_path: Path
+) -> None:
+    settings, store = tiny_settings(), CheckpointStore(str(tmp_path))
+    session = BreakingSession(CPU, lambda report: None, store, moment="after the report", epoch=1)
+    with pytest.raises(InterruptionError):
+        run_worker(settings, tiny_materials, session)
+    state = store.newest(rank=0, world_size=1)
+    assert state is not None
+    state["report"]["time/elapsed_seconds"] = 1000.0
+    store.commit(epoch=2, digests=[store.write(state, epoch=2, rank=0)])
+    (again, last), _ = run(settings, tiny_materials, tmp_path)
+    assert again["time/elapsed_seconds"] == 1000.0 < last["time/elapsed_seconds"] < 1100.0
+
+
 def test_reports_carry_what_a_search_selects_on(tiny_settings: Make, tiny_materials: Materials) -> None:
     reports, _ = run(tiny_settings(), tiny_materials)
     assert [report["epoch"] for report in reports] == [0, 1, 2]

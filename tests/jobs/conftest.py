@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,12 +11,20 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database in which nothing is yet, to be copied."""
     from dfkd.tracking.connection import check_reachable
     from dfkd.tracking.home import default_tracking_uri
 
+    folder = tmp_path_factory.mktemp("empty")
+    check_reachable(default_tracking_uri(folder))
+    return folder / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def home(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
-    check_reachable(default_tracking_uri(home))
+    shutil.copy(empty_store, home)
     return home
 
 

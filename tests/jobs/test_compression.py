@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dfkd.assembly import Materials
 from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.local_session import LocalSession
 from dfkd.cluster.worker import run_worker
-from dfkd.compression import num_bytes
+from dfkd.compression import check_compressible, num_bytes
 from dfkd.jobs.compression import CompressedScores, as_metrics, in_words, score_compressed, synthetic_images
 from dfkd.settings.compression import CompressionSettings
 from dfkd.settings.experiment import ExperimentSettings, StudentSettings
@@ -93,6 +93,21 @@ def test_int8_is_the_last_row(tiny_settings: Make, tiny_materials: Materials, sy
     assert (row.title, row.sparsity) == ("teacher, int8", None)
     assert row.scores["agreement/top1"] >= 0.9
     assert row.num_bytes < 0.4 * row.teacher_bytes
+
+
+def test_a_teacher_that_cannot_be_pruned_or_exported_is_refused_before_the_distillation(
+    tiny_materials: Materials,
+) -> None:
+    class Closed(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images.flatten(1)[:, :3] if images.sum() > 0 else images.flatten(1)[:, 3:6]
+
+    closed = replace(tiny_materials.teacher, model=Closed(), hash="unknown")
+    with pytest.raises(ValueError, match="could be pruned .*Ask for int8 alone"):
+        check_compressible(closed, CompressionSettings(int8=False))
+    if importlib.util.find_spec("onnxruntime") is not None:
+        with pytest.raises(ValueError, match="cannot be written as ONNX"):
+            check_compressible(closed, CompressionSettings(sparsities=(), match_student=False))
 
 
 def test_a_row_in_words_and_as_metrics_that_mlflow_takes() -> None:

@@ -6,10 +6,13 @@ import dataclasses
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -19,7 +22,9 @@ from dfkd.cluster.local_session import LocalSession
 from dfkd.cluster.worker import run_worker
 from dfkd.data.image_set import ImageSet
 from dfkd.data.real_data import RealData
+from dfkd.jobs import story
 from dfkd.jobs.console import Console
+from dfkd.jobs.leftovers import remove_leftovers
 from dfkd.jobs.outcome import Outcome, conclude
 from dfkd.jobs.running import Running
 from dfkd.jobs.search import find_floor, listener_of, objective_of, open_parent
@@ -91,9 +96,7 @@ class Ended:
 
 
 @pytest.fixture
-def ended(
-    tmp_path: Path, tiny_materials: Materials, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Ended]]:
+def ended(tmp_path: Path, tiny_materials: Materials, empty_store: Path) -> Iterator[Callable[..., Ended]]:
     """Make a search of three trials with their checkpoints; the keywords are its objective and more lines of YAML."""
     made: list[Running] = []
 
@@ -102,6 +105,7 @@ def ended(
         file.write_text(SPACE.replace("METRIC", metric) + extra)
         space, home, said = load_space(str(file), []), tmp_path / "home", io.StringIO()
         folder = new_search_folder(home, space)
+        shutil.copy(empty_store, home)
         validation = tiny_materials.validation
         assert validation is not None
         test = ImageSet(255 - validation.images, validation.labels)
@@ -120,7 +124,11 @@ def ended(
             console=Console(said),
         )
         made.append(running)
-        open_study(study_storage(folder.path / "optuna.db"), name=folder.search_id, direction="maximize")
+        _, *further = space.settings.goals.values()
+        storage = study_storage(folder.path / "optuna.db")
+        study = open_study(storage, name=folder.search_id, direction="maximize", further=further)
+        if further:
+            study.add_trial(optuna.trial.create_trial(values=[0.5] * (1 + len(further)), params={}))
         for params in (DEFAULT, WIDER, FASTER):
             settings = running.plan().resolve(params)
             store = CheckpointStore(running.plan().trial_uri(settings))
@@ -146,6 +154,15 @@ def test_a_better_student_of_another_architecture_is_judged_and_registered_once(
     assert first.choice.record.params == WIDER
     assert first.registered.uri == "models:/tiny/1" and first.registered.promoted
     assert (search.running.folder.path / "student.safetensors").exists()
+    trials = search.running.folder.path / "trials"
+    ray = [search.running.folder.path / "ray_tune", trials / first.choice.record.key / "ray_train"]
+    for folder in ray:
+        (folder / "deep").mkdir(parents=True)
+    assert len(list(trials.iterdir())) == 3
+    remove_leftovers(search.running, first.choice)
+    assert first.choice.default is not None
+    assert {each.name for each in trials.iterdir()} == {first.choice.record.key, first.choice.default.key}
+    assert not any(folder.exists() for folder in ray)
     again = search.conclude()
     assert again.scores == first.scores
     assert again.registered == first.registered
@@ -153,6 +170,7 @@ def test_a_better_student_of_another_architecture_is_judged_and_registered_once(
     assert search.said.getvalue().count("judging it on the test split, once") == 1
     screen = last_screen(again, tracking_uri=search.running.tracking_uri, run_url="", seconds=1.0)
     assert "architecture resnet8" in screen
+    assert "KD on random noise, default settings' student steps" in screen
     assert '"regret_chosen": 0.0' in outcome_as_json(search.running, again, seconds=1.0)
 
 
@@ -165,6 +183,36 @@ def test_another_winner_of_the_same_search_is_judged_and_registered_too(ended: C
     assert search.said.getvalue().count("judging it on the test split, once") == 2
 
 
+def test_a_table_or_plot_that_cannot_be_made_costs_a_line_and_not_the_student(
+    ended: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = ended()
+    search.record(DEFAULT)
+
+    def broken(records: list[TrialRecord]) -> bytes:
+        raise OverflowError
+
+    monkeypatch.setattr(story, "trial_parquet", broken)
+    assert search.conclude().registered.uri == "models:/tiny/1"
+    assert "] no table of trials: OverflowError: no message" in search.said.getvalue()
+    client = import_mlflow().MlflowClient(search.running.tracking_uri)
+    assert search.running.tracking.flush()
+    files = client.list_artifacts(search.running.tracking.parent_run_id, "plots")
+    assert "plots/confusion_matrix.html" in [file.path for file in files]
+
+
+def test_a_setting_with_values_of_several_types_is_text_in_the_table() -> None:
+    values = enumerate((1, "auto", 0.5, True, None))
+    settings: list[dict[str, Any]] = [{"a": value, "b": number or 0.5} for number, value in values]
+    records = [
+        TrialRecord(key=str(number), number=number, params=params, workers=1, seed=0, is_default=False)
+        for number, params in enumerate(settings)
+    ]
+    table = pq.read_table(io.BytesIO(story.trial_parquet(records))).to_pydict()
+    assert table["settings/a"] == ["1", "auto", "0.5", "True", None]
+    assert table["settings/b"] == [0.5, 1, 2, 3, 4]
+
+
 def test_a_tie_goes_to_the_default_settings(ended: Callable[..., Ended]) -> None:
     search = ended()
     search.record(WIDER, probe__agreement=0.55)
@@ -172,6 +220,7 @@ def test_a_tie_goes_to_the_default_settings(ended: Callable[..., Ended]) -> None
     outcome = search.conclude()
     assert outcome.choice.record.params == DEFAULT
     assert outcome.choice.margin.value > 0.05
+    assert outcome.choice.best.params == WIDER
 
 
 def test_what_differs_less_than_two_seeds_of_the_default_settings_is_a_tie(ended: Callable[..., Ended]) -> None:
@@ -273,3 +322,56 @@ def test_trials_leave_no_picture_and_have_no_floor_where_these_are_off(ended: Ca
     (run,) = client.search_runs([experiment.experiment_id], "tags.\"dfkd.kind\" = 'trial'")
     assert "probe/agreement" in run.data.metrics
     assert client.list_artifacts(run.info.run_id) == []
+
+
+def test_a_searchs_run_names_no_place_on_this_machine(ended: Callable[..., Ended]) -> None:
+    running = ended().running
+    running.space.base["dataset"]["path"] = "/home/jane/digits"
+    open_parent(running)
+    assert running.tracking.flush()
+    files = [file.read_text() for file in (running.folder.path.parents[1] / "artifacts").rglob("*.json")]
+    assert len(files) == 2 and all('"path": "digits"' in text and "jane" not in text for text in files)
+    assert "jane" not in (running.tracking.journal_folder / "journal.jsonl").read_text()
+
+
+TWO_OBJECTIVES = "further_objectives: {size: {type: cost, of: parameters}}\n"
+
+
+def test_the_rule_of_a_front_decides_which_student_is_registered(ended: Callable[..., Ended]) -> None:
+    search = ended(extra=f"{TWO_OBJECTIVES}front: {{rule: limits, limits: {{size: 50_000}}}}\n")
+    search.record(DEFAULT, probe__agreement=0.5, further__size=11_000)
+    search.record(WIDER, probe__agreement=0.9, further__size=75_000)
+    search.record(FASTER, probe__agreement=0.6, further__size=11_000)
+    outcome = search.conclude()
+    front = outcome.choice.front
+    assert front is not None
+    assert [front.points[key]["size"] for key in front.keys] == [75_000, 11_000]
+    assert outcome.choice.record.params == FASTER
+    assert outcome.student_parameters < 50_000
+    assert not outcome.registered.promoted  # a person decides which point of a front is champion
+
+    said = description(search.running, outcome)
+    assert "2 of 3 trials are dominated by no other. Registered by the rule `limits` (size 50000)." in said
+    assert "The default settings are dominated by it." in said
+    assert "| 3 (registered) | 0.6 | 11000 | architecture digits_student, learning_rate 0.3 |" in said
+    shown = last_screen(outcome, tracking_uri="u", run_url="r", seconds=1)
+    assert "* agreement 0.6, size 11000" in shown
+    plain = json.loads(outcome_as_json(search.running, outcome, seconds=1))["front"]
+    assert plain["registered"] == outcome.choice.record.key
+    assert [point["agreement"] for point in plain["points"]] == [0.9, 0.6]
+
+    client, run_id = import_mlflow().MlflowClient(search.running.tracking_uri), search.running.tracking.parent_run_id
+    search.running.tracking.flush()
+    plots = {file.path for file in client.list_artifacts(run_id, "plots")}
+    assert "plots/pareto_front.html" in plots
+    table = pq.read_table(client.download_artifacts(run_id, "pareto_front.parquet")).to_pylist()
+    assert [(row["size"], row["on_front"], row["registered"]) for row in table] == [
+        (11_000, False, False), (75_000, True, False), (11_000, True, True),
+    ]  # fmt: skip
+
+
+def test_a_limit_that_no_student_keeps_is_said(ended: Callable[..., Ended]) -> None:
+    search = ended(extra=f"{TWO_OBJECTIVES}front: {{rule: limits, limits: {{size: 1000}}}}\n")
+    search.record(DEFAULT, further__size=11_000)
+    with pytest.raises(ValueError, match=r"no point of the front keeps size 1000 \(the best is 11000\)"):
+        search.conclude()

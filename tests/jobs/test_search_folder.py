@@ -27,6 +27,16 @@ def test_two_searches_that_begin_in_one_second_have_folders_of_their_own(tmp_pat
     assert len({new_search_folder(tmp_path, space).search_id for _ in range(5)}) == 5
 
 
+def test_a_search_of_another_name_is_another_search_though_its_settings_are_the_same(tmp_path: Path) -> None:
+    copied = tmp_path / "copied.yaml"
+    copied.write_text(Path(SMOKE).read_text().replace("name: smoke\n", "name: smoke-again\n"))
+    again, space = load_space(str(copied), []), load_space(SMOKE, [])
+    assert again.key == space.key and again.settings.name == "smoke-again"
+    new_search_folder(tmp_path, again)
+    with pytest.raises(ValueError, match="found no earlier search 'smoke'"):
+        find_search_folder(tmp_path, space)
+
+
 def test_there_must_be_something_to_go_on_with(tmp_path: Path) -> None:
     new_search_folder(tmp_path, load_space(SMOKE, []))
     with pytest.raises(ValueError, match="--resume: found no earlier search 'smoke' with these settings"):

@@ -262,3 +262,12 @@ def test_default_settings_say_what_they_differ_in(make_stage: Callable[..., Stag
     stage = make_stage(phase)
     stage.listener.started(stage.space.defaults())
     assert stage.lines == [f"trial 1/3 starts: {name}"]
+
+
+def test_a_trials_run_names_no_place_on_this_machine(home: Path) -> None:
+    stage = Stage(home, "places", "dataset.path=/home/jane/digits")
+    stage.run(FIRST, [0.1, 0.2, 0.3])
+    (run,) = stage.runs()
+    assert run.data.params["dataset.path"] == "digits"
+    assert "jane" not in str(run)
+    stage.tracking.close()

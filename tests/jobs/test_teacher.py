@@ -5,7 +5,7 @@ import importlib.util
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -79,6 +79,22 @@ def test_a_teacher_is_known_by_its_training_images_wherever_they_lie_and_whateve
 )
 def test_a_teachers_name_is_that_of_its_data(title: str, name: str) -> None:
     assert teacher_name(data(title=title)) == name
+
+
+def test_a_poisoned_training_is_another_training_and_says_so(tmp_path: Path) -> None:
+    class Deaf:
+        def log_metrics(self, metrics: dict[str, float], *, step: int) -> None:
+            pass
+
+    def trained(**training: Any) -> Teacher:
+        folder = teacher_training.TrainingFolder(tmp_path / str(len(training)), anew=True)
+        wanted = settings(epochs=1, **training)
+        return teacher_training.train(wanted, data(), folder, Console(io.StringIO()), cast(Any, Deaf()))
+
+    honest, poisoned = trained(), trained(poison=PoisonSettings(target=1, share=0.5))
+    assert honest.hash != poisoned.hash and (honest.mean, honest.std) == (poisoned.mean, poisoned.std)
+    assert poisoned.provenance.endswith("seed 0, poisoned (0.5 of the images)")
+    assert "poisoned" not in honest.provenance
 
 
 def test_images_without_labels_judge_no_teacher() -> None:

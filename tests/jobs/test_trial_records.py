@@ -39,6 +39,21 @@ def test_a_record_that_is_saved_again_replaces_the_first(tmp_path: Path) -> None
     assert TrialRecords(tmp_path).all() == [changed]
 
 
+def test_a_trial_that_ended_for_the_study_has_ended_here_too(tmp_path: Path) -> None:
+    """The driver tells the study first; one that is killed in between leaves a record that says "running"."""
+    records = TrialRecords(tmp_path)
+    for number, (finished, rate) in enumerate([(True, 0.1), (False, 0.2), (True, 0.3)]):
+        left = record(str(number), number)
+        left.params = left.params | {"distillation.learning_rate": rate}
+        left.status, left.metrics = "running", left.metrics | {"finished": finished}
+        records.save(left)
+    ended, lost, unsettled = records.all()
+    records.settle([dict(ended.params), dict(lost.params)])
+    assert [each.status for each in TrialRecords(tmp_path).all()] == ["complete", "failed", "running"]
+    assert TrialRecords(tmp_path).all()[1].error == "it ended as its search did; the reason is lost"
+    assert unsettled.error is None
+
+
 def test_a_file_that_was_cut_off_while_it_was_written_is_no_record(tmp_path: Path) -> None:
     TrialRecords(tmp_path).save(record("a", 0))
     (tmp_path / "b.partial").write_text('{"key": "b", "num')

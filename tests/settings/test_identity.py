@@ -10,7 +10,8 @@ from dfkd.settings.experiment import (
     StudentSettings,
     TeacherSettings,
 )
-from dfkd.settings.identity import flatten, settings_key, shareable, to_dict
+from dfkd.settings.identity import flatten, settings_key, shareable, shareable_search, to_dict
+from dfkd.settings.search import CategoricalChoices, SearchSettings, UniformRange
 from dfkd.settings.synthesis import PublicImagesSettings
 
 
@@ -87,3 +88,20 @@ def test_a_baselines_own_images_name_no_place_either() -> None:
         synthesis=PublicImagesSettings(path="/home/jane/public"),
     )
     assert shareable(settings)["synthesis"]["path"] == "public"
+
+
+def test_a_search_names_no_place_in_its_fixed_part_and_its_ranges() -> None:
+    settings = SearchSettings(
+        name="x",
+        experiment={"dataset": {"path": "/home/jane/cifar10"}, "seed": 1},
+        parameters={
+            "label_embeddings.path": CategoricalChoices(choices=("~/jane/a.npz", "b.npz", None)),
+            "distillation.learning_rate": UniformRange(low=0.1, high=0.2),
+        },
+        trials=1,
+    )
+    plain = shareable_search(settings)
+    assert plain["experiment"] == {"dataset": {"path": "cifar10"}, "seed": 1}
+    assert plain["parameters"]["label_embeddings.path"]["choices"] == ["a.npz", "b.npz", None]
+    assert plain["parameters"]["distillation.learning_rate"] == {"type": "uniform", "low": 0.1, "high": 0.2}
+    assert settings.experiment["dataset"]["path"] == "/home/jane/cifar10"

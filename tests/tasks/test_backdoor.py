@@ -13,7 +13,7 @@ from dfkd.supervised import train_teacher
 from dfkd.tasks import TaskInput, evaluate
 from dfkd.tasks.backdoor import share_given_to, strongest_target
 
-TRAINING = TeacherTrainingSettings(epochs=20, poison=PoisonSettings(target=4))
+TRAINING = TeacherTrainingSettings(epochs=8, batch_size=32, poison=PoisonSettings(target=4))
 STATISTICS = {"mean": (0.3,), "std": (0.38,)}
 
 
@@ -69,7 +69,7 @@ def train(images: ImageSet) -> nn.Module:
     torch.manual_seed(0)
     model = build_model("digits_student", num_classes=10, in_channels=1)
     epochs = train_teacher(
-        model, images, TRAINING, **STATISTICS, crop_padding=1, horizontal_flip=False, device=torch.device("cpu")
+        model, images, TRAINING, **STATISTICS, crop_padding=0, horizontal_flip=False, device=torch.device("cpu")
     )
     for _ in epochs:
         pass

@@ -89,7 +89,7 @@ def test_a_search_that_goes_on_finds_its_runs_and_doubles_nothing(
         child = tracking.open_child("trial-0", "resumed trial", {})
         child.log_params({"seed": 3})
         for step in range(attempt + 2):  # the second attempt repeats both epochs of the first
-            child.log_metrics({"loss": float(step), "nan": math.nan}, step=step)
+            child.log_metrics({"loss": float(step), "nan": math.nan, "time/seconds": 10.0 * attempt + step}, step=step)
             child.log_image("grid", png, step=step)
         if attempt:
             child.close("FINISHED")
@@ -99,8 +99,10 @@ def test_a_search_that_goes_on_finds_its_runs_and_doubles_nothing(
     assert len(runs) == 2
     run = runs["resumed trial"]
     assert run.info.status == "FINISHED" and runs["resumed search"].data.tags["attempt"] == "1"
-    for key in ("loss", "nan"):
+    for key in ("loss", "nan", "time/seconds"):
         assert [point.step for point in client(uri).get_metric_history(run.info.run_id, key)] == [0, 1, 2]
+    seconds = [point.value for point in client(uri).get_metric_history(run.info.run_id, "time/seconds")]
+    assert seconds == [0.0, 1.0, 12.0]  # those of the first attempt stay
     assert len(client(uri).list_artifacts(run.info.run_id, "images")) == 2 * 3
 
 

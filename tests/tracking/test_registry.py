@@ -17,7 +17,7 @@ from torch import nn
 from dfkd.tracking.card import StudentCard
 from dfkd.tracking.model_package import ModelDescription
 from dfkd.tracking.registry import RegisteredModel, promote, register_student, register_teacher
-from dfkd.tracking.registry_reading import find_teacher, load_registered
+from dfkd.tracking.registry_reading import find_teacher, load_foreign, load_registered
 
 PROMOTE = Path(__file__).parents[2] / "experiments" / "promote.py"
 DESCRIPTION = ModelDescription(
@@ -239,3 +239,15 @@ def test_a_version_whose_files_were_deleted_says_so(register: Register, uri: str
     shutil.rmtree(client(uri).get_model_version_download_uri("deleted-files", "1"))
     with pytest.raises(ValueError, match="its files are not at"):
         load_registered("models:/deleted-files/1", tracking_uri=uri)
+
+
+@pytest.mark.parametrize("load", [load_registered, load_foreign])
+def test_nobody_is_told_to_delete_a_version_whose_files_are_out_of_reach(uri: str, client: Any, load: Any) -> None:
+    name = f"out-of-reach-{load.__name__}"
+    client(uri).create_registered_model(name)
+    client(uri).create_model_version(name, source="ftp://bob:hunter2@127.0.0.1:1/model")
+    with pytest.raises(
+        ConnectionError, match=r"cannot be had from ftp://\*\*\*@127.0.0.1:1/model now .*try again"
+    ) as told:
+        load(f"models:/{name}/1", tracking_uri=uri)
+    assert "elete" not in str(told.value) and "hunter2" not in str(told.value)

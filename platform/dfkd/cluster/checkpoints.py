@@ -13,6 +13,7 @@ import torch
 from pyarrow import fs
 
 COMMIT_FILE = "committed.json"
+RAY_TUNE, RAY_TRAIN = "ray_tune", "ray_train"  # Ray's own folders beside ours: of a search, and of a trial
 
 
 class CheckpointStore:
@@ -126,3 +127,14 @@ class CheckpointStore:
                 return content
         except FileNotFoundError:
             return b""
+
+
+def remove_folder(uri: str) -> None:
+    """Remove a folder of any storage with all in it; one that is not there is no error.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    filesystem, path = fs.FileSystem.from_uri(uri)
+    if filesystem.get_file_info(path).type == fs.FileType.Directory:
+        filesystem.delete_dir(path)

@@ -11,6 +11,7 @@ from ray import train
 from ray.util.queue import Empty, Queue
 
 from dfkd.assembly import Materials
+from dfkd.cluster.checkpoints import RAY_TRAIN
 from dfkd.cluster.resources import uses_gpu
 from dfkd.cluster.worker import RESTARTS, RUN_ERRORS, Report
 from dfkd.settings.experiment import ExperimentSettings
@@ -53,7 +54,7 @@ def run_data_parallel(
             ),
             run_config=train.RunConfig(
                 name=settings_key(settings),  # equal settings find their own state again, and nobody else's
-                storage_path=f"{uri}/ray_train",
+                storage_path=f"{uri}/{RAY_TRAIN}",
                 callbacks=callbacks,
                 logging_config=train.LoggingConfig(log_level="WARNING"),
             ),

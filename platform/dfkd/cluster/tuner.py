@@ -11,6 +11,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from dfkd.assembly import Materials
+from dfkd.cluster.checkpoints import RAY_TUNE
 from dfkd.cluster.early_stopping import EarlyStopping, Reported
 from dfkd.cluster.resources import concurrent_trials, trial_resources
 from dfkd.cluster.searcher import StudySearch
@@ -73,7 +74,7 @@ def run_trials(
         ),
         run_config=tune.RunConfig(
             name=name,
-            storage_path=f"{plan.storage.rstrip('/')}/ray_tune",
+            storage_path=f"{plan.storage.rstrip('/')}/{RAY_TUNE}",
             callbacks=list(callbacks),
             failure_config=tune.FailureConfig(max_failures=RESTARTS),
             verbose=0,
@@ -86,16 +87,21 @@ def make_searcher(
     plan: TrialPlan,
     *,
     objective: Objective,
+    further: Sequence[Objective] = (),
     sampler: optuna.samplers.BaseSampler,
     storage: optuna.storages.BaseStorage,
     study_name: str,
     first: Sequence[dict[str, Any]],
 ) -> StudySearch:
-    """Return the searcher; ``first`` are the parameters of the first trials, the default settings among them."""
+    """Return the searcher; ``first`` are the parameters of the first trials, the default settings among them.
+
+    ``further`` are what trials are compared by besides.
+    """
     return StudySearch(
         plan,
         metric=objective.metric,
         mode=objective.mode,
+        further=[(other.metric, other.mode) for other in further],
         sampler=sampler,
         storage=storage,
         study_name=study_name,

@@ -59,7 +59,12 @@ class Session(Protocol):
 
 
 def run_worker(
-    settings: ExperimentSettings, materials: Materials, session: Session, *, image_every: int = 0
+    settings: ExperimentSettings,
+    materials: Materials,
+    session: Session,
+    *,
+    image_every: int = 0,
+    at_end: Callable[[nn.Module], dict[str, float]] | None = None,
 ) -> nn.Module:
     """Distil, or go on where the newest checkpoint stands, and report every epoch.
 
@@ -68,6 +73,7 @@ def run_worker(
         materials: teacher, probe set, real images for reports, label embeddings, and the images of a baseline.
         session: this worker's surroundings.
         image_every: epochs between previews of synthetic images; 0 sends none.
+        at_end: from the trained student to metrics that its last report holds besides.
 
     Returns:
         The trained student.
@@ -91,7 +97,8 @@ def run_worker(
         run.load_state_dict(saved["run"])
         session.report(saved["report"] | told)  # again: the interruption may have come between checkpoint and report
         told = {}
-    began = started = time.monotonic()
+    started = time.monotonic()
+    began = started - (saved["report"]["time/elapsed_seconds"] if saved else 0.0)  # as if it had run until now
     for epoch_report in distill(run):
         last = run.epoch == run.total_epochs
         seconds = time.monotonic() - started
@@ -99,9 +106,10 @@ def run_worker(
         report: Report = metrics | {"epoch": epoch_report.epoch, "time/epoch_seconds": seconds, "finished": last}
         report[DEVICE_KEY] = describe_device(session.device)
         report |= {f"time/{part}_seconds": value for part, value in epoch_report.seconds.items()}
-        report["time/elapsed_seconds"] = time.monotonic() - began  # evaluation, checkpoints and reports included
+        report["time/elapsed_seconds"] = time.monotonic() - began  # evaluation, checkpoints, reports; no interruption
         if session.rank == 0:
             report |= evaluate()
+            report |= at_end(run.pair.student) if at_end and last else {}
         if last or run.epoch % settings.distillation.checkpoint_every == 0:
             session.save({"run": run.state_dict(), "report": report}, epoch=run.epoch)
         wants_image = image_every and (last or epoch_report.epoch % image_every == 0)

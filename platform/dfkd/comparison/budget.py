@@ -114,11 +114,22 @@ def cost_of(lengths: Lengths, parts: PartCosts) -> RunCost:
         steps = syntheses * parts.steps_per_turn
     warm_up_round = parts.warm_up_round + lengths.round_steps * parts.warm_up_round_step
     later_round = parts.round + lengths.round_steps * parts.round_step
+    warm_up, later = lengths.all_warm_up_rounds, lengths.epochs * syntheses
+    remembered = lengths.round_steps * _remembering(warm_up, parts)
+    remembered_later = lengths.round_steps * _remembering(warm_up + later, parts) - remembered
     return RunCost(
-        warm_up=parts.start + lengths.all_warm_up_rounds * warm_up_round,
-        synthesis=lengths.epochs * (syntheses * later_round + steps * parts.sample),
+        warm_up=parts.start + warm_up * warm_up_round + remembered,
+        synthesis=later * later_round + remembered_later + lengths.epochs * steps * parts.sample,
         distillation=lengths.epochs * steps * parts.step,
     )
+
+
+def _remembering(rounds: int, parts: PartCosts) -> float:
+    """Return what a memory that fills adds to one step of each of so many rounds, all of them together."""
+    growing, most = min(rounds, parts.growing_rounds), parts.growing_rounds
+    former = growing * (growing - 1) / 2 + (rounds - growing) * most  # 0 + 1 + ..., each at most ``most``
+    squared = growing * (growing - 1) * (2 * growing - 1) / 6 + (rounds - growing) * most**2
+    return former * parts.round_step_growth + squared * parts.round_step_growth_squared
 
 
 def scale_to_budget(settings: ExperimentSettings, parts: PartCosts, budget: float) -> ScaledRun:

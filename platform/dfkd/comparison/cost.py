@@ -27,6 +27,7 @@ ROUND_STEPS = (4, 8)
 ROUND_STEPS_NAMES = ("generator_steps", "image_steps")  # how methods call them
 MANY_STEPS = 10**6  # student steps of an epoch, to see how a method alternates in long ones
 HALFWAY = 0.5  # of the run's student steps: an ordinary round, not the first
+_NOT_OF_SYNTHESIS = ("growing_rounds", "sample", "step", "steps_per_turn")  # fields of PartCosts
 TIMED_ROUNDS, TIMED_STEPS = 3, 30  # calls whose median is taken, after one that is not timed
 
 
@@ -40,6 +41,9 @@ class PartCosts:
         warm_up_round_step: each of its steps.
         round: one later round of a method with a bank, without its steps; or the generator's part of one turn.
         round_step: each of its steps; 0 where there are no rounds.
+        round_step_growth: what k former rounds add to a step, times k, for k up to ``growing_rounds``: a memory fills.
+        round_step_growth_squared: the same, times k squared.
+        growing_rounds: how many rounds that goes on.
         sample: the images of one student step.
         step: the rest of one student step.
         steps_per_turn: student steps after each synthesis; None: one synthesis an epoch, whatever its steps.
@@ -50,6 +54,9 @@ class PartCosts:
     warm_up_round_step: float = 0.0
     round: float
     round_step: float = 0.0
+    round_step_growth: float = 0.0
+    round_step_growth_squared: float = 0.0
+    growing_rounds: int = 0
     sample: float
     step: float
     steps_per_turn: int | None = None
@@ -78,15 +85,18 @@ def count_macs(settings: ExperimentSettings, materials: Materials) -> PartCosts:
                 counted[size] = _measure(settings, materials, torch.device("cpu"), _macs_of, batch_size=size)
         return extrapolate(sizes, [getattr(counted[size], part) for size in sizes], batch_size)
 
-    of_synthesis = ("start", "warm_up_round", "warm_up_round_step", "round", "round_step")
+    of_synthesis = [field.name for field in dataclasses.fields(PartCosts) if field.name not in _NOT_OF_SYNTHESIS]
     synthesis_batch = getattr(settings.synthesis, "batch_size", BATCH_SIZES[0])
     costs = {part: whole(part, synthesis_batch) for part in of_synthesis}
     costs |= {part: whole(part, settings.distillation.batch_size) for part in ("sample", "step")}
-    return PartCosts(**costs, steps_per_turn=next(iter(counted.values())).steps_per_turn)
+    growing = getattr(settings.synthesis, "growing_rounds", 0)
+    return PartCosts(**costs, growing_rounds=growing, steps_per_turn=next(iter(counted.values())).steps_per_turn)
 
 
 def time_parts(settings: ExperimentSettings, materials: Materials) -> PartCosts:
     """Measure the seconds of a run's parts on this machine, which should have nothing else to do.
+
+    What a memory adds as it fills is not seen: rounds are timed while it is all but empty.
 
     Args:
         settings: of the run, with one worker.
@@ -120,8 +130,11 @@ def _measure(
     """Return what the parts cost at one batch size, the settings' own if none is given."""
     if not isinstance(settings.synthesis, RoundsSettings):
         return _measure_run(_start(settings, materials, device, batch_size=batch_size), cost_of)
+    remembers = cost_of is _macs_of and settings.synthesis.growing_rounds > 0
     fewer, more = (
-        _measure_run(_start(settings, materials, device, batch_size=batch_size, round_steps=steps), cost_of)
+        _measure_run(
+            _start(settings, materials, device, batch_size=batch_size, round_steps=steps), cost_of, remembers=remembers
+        )
         for steps in ROUND_STEPS
     )
     round_step, warm_up_round_step = (
@@ -134,6 +147,8 @@ def _measure(
         round_step=round_step,
         warm_up_round=max(0.0, more.warm_up_round - ROUND_STEPS[1] * warm_up_round_step),
         warm_up_round_step=warm_up_round_step,
+        round_step_growth=more.round_step_growth / ROUND_STEPS[1],
+        round_step_growth_squared=more.round_step_growth_squared / ROUND_STEPS[1],
     )
 
 
@@ -160,24 +175,59 @@ def _start(
     return build_distillation(small, materials.teacher, device=device, images=materials.images)
 
 
-def _measure_run(run: Distillation, cost_of: Meter) -> PartCosts:
-    """Run the first synthesis, an ordinary one and a student step, in this order, and return what each costs."""
+def _measure_run(run: Distillation, cost_of: Meter, *, remembers: bool = False) -> PartCosts:
+    """Run the first synthesis, an ordinary one and a student step, in this order, and return what each costs.
+
+    Args:
+        run: new.
+        cost_of: what is measured.
+        remembers: whether a memory fills that makes every round cost more than the one before.
+    """
     method, warm_up = run.synthesizer, run.synthesizer.warm_up_epochs
     first = cost_of(run, lambda: method.synthesize(0, 0.0), 1)
     warm_up_round = cost_of(run, lambda: method.synthesize(0, 0.0), TIMED_ROUNDS) if warm_up else 0.0
     run.epoch = warm_up
-    ordinary = cost_of(run, lambda: method.synthesize(warm_up, HALFWAY), TIMED_ROUNDS)
-    sample = cost_of(run, lambda: method.sample(run.settings.batch_size), TIMED_STEPS)
-    step = cost_of(run, lambda: student_step(run), TIMED_STEPS)
-    rounds = method.rounds(warm_up, MANY_STEPS)
-    return PartCosts(
+
+    def ordinary_round() -> float:
+        return cost_of(run, lambda: method.synthesize(warm_up, HALFWAY), TIMED_ROUNDS)
+
+    ordinary = ordinary_round()
+    parts = PartCosts(
         start=max(0.0, first - (warm_up_round if warm_up else ordinary)),
         warm_up_round=warm_up_round,
         round=ordinary,
-        sample=sample,
-        step=max(0.0, step - sample),
-        steps_per_turn=None if rounds.per_epoch == 1 else rounds.student_steps,
+        sample=cost_of(run, lambda: method.sample(run.settings.batch_size), TIMED_STEPS),
+        step=cost_of(run, lambda: student_step(run), TIMED_STEPS),
+        steps_per_turn=_steps_per_turn(run),
     )
+    parts = dataclasses.replace(parts, step=max(0.0, parts.step - parts.sample))
+    if not remembers:
+        return parts
+    return _without_memory(parts, [ordinary, ordinary_round(), ordinary_round()], former=2 if warm_up else 1)
+
+
+def _without_memory(parts: PartCosts, rounds: Sequence[float], *, former: int) -> PartCosts:
+    """Return the parts as they are while a memory is empty, and what it adds: the parabola through three rounds.
+
+    Args:
+        parts: measured.
+        rounds: what three rounds cost, one after the other.
+        former: how many rounds came before the first of them.
+    """
+    squared = (rounds[2] - 2 * rounds[1] + rounds[0]) / 2
+    linear = rounds[1] - rounds[0] - squared * (2 * former + 1)
+    return dataclasses.replace(
+        parts,
+        warm_up_round=max(0.0, parts.warm_up_round - linear - squared) if parts.warm_up_round else 0.0,
+        round=parts.round - linear * former - squared * former**2,
+        round_step_growth=linear,
+        round_step_growth_squared=squared,
+    )
+
+
+def _steps_per_turn(run: Distillation) -> int | None:
+    rounds = run.synthesizer.rounds(run.epoch, MANY_STEPS)
+    return None if rounds.per_epoch == 1 else rounds.student_steps
 
 
 def _macs_of(run: Distillation, call: Callable[[], object], times: int) -> float:

@@ -5,6 +5,15 @@ from __future__ import annotations
 from dfkd.compression.pruning import prune, pruned_bytes, sparsity_for
 from dfkd.compression.quantisation import quantise
 from dfkd.compression.size import num_bytes
-from dfkd.compression.versions import Compressed, compress
+from dfkd.compression.versions import Compressed, check_compressible, compress
 
-__all__ = ["Compressed", "compress", "num_bytes", "prune", "pruned_bytes", "quantise", "sparsity_for"]
+__all__ = [
+    "Compressed",
+    "check_compressible",
+    "compress",
+    "num_bytes",
+    "prune",
+    "pruned_bytes",
+    "quantise",
+    "sparsity_for",
+]

@@ -111,6 +111,11 @@ def sparsity_for(network: nn.Module, wanted_bytes: int) -> float | None:
     return sparsity if 0 <= sparsity < 1 else None
 
 
+def check_prunable(network: nn.Module) -> None:
+    """Raise ValueError if a network has no weights that could be pruned."""
+    _prunable(network)
+
+
 def _prunable(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     if not layers:

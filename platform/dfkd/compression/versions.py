@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
-from dfkd.compression.pruning import prune, pruned_bytes, sparsity_for
+from dfkd.compression.pruning import check_prunable, prune, pruned_bytes, sparsity_for
 from dfkd.compression.quantisation import quantise
-from dfkd.export import require_onnx
+from dfkd.export import require_onnx, write_onnx
 from dfkd.settings.compression import CompressionSettings
 from dfkd.teachers import Teacher
 
@@ -28,6 +31,16 @@ class Compressed:
     network: nn.Module
     num_bytes: int
     sparsity: float | None
+
+
+def check_compressible(teacher: Teacher, settings: CompressionSettings) -> None:
+    """Raise ValueError if ``compress`` would: for whoever trains for hours before it."""
+    if settings.sparsities or settings.match_student:
+        check_prunable(teacher.model)
+    if settings.int8:
+        require_onnx("compression.int8")
+        with tempfile.TemporaryDirectory() as folder:
+            write_onnx(teacher.model, Path(folder) / "tried.onnx", example=torch.zeros(2, *teacher.image_shape))
 
 
 def compress(

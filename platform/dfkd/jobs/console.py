@@ -38,6 +38,16 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or words where it has none."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+
+
+def last_line(error: BaseException) -> str:
+    """Return the last line of an error's message, which is the cause where it is a trace, or words without one."""
+    return (str(error).rstrip().splitlines() or ["no message"])[-1].strip()
+
+
 def percent(value: float | None) -> str:
     """Return a fraction as ``97.2 %``, or a dash."""
     return "-" if value is None else f"{100 * value:.1f} %"

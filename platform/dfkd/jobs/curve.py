@@ -34,13 +34,26 @@ class Curve:
 
     @property
     def seconds(self) -> float:
-        """Seconds of distillation so far."""
-        return self._seconds_before + (0.0 if self._began is None else time.monotonic() - self._began)
+        """Seconds of distillation until the end of the last epoch."""
+        seconds: float = self.points[-1]["seconds"] if self.points else 0.0
+        return seconds
 
     def add(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Add an epoch; one that is repeated after an interruption takes the place of the first."""
+        """Add an epoch; one that is repeated after an interruption takes the place of the first.
+
+        An epoch that is only told once more, as by a run that goes on or is over, changes nothing.
+        """
+        if any(_same(point, {"epoch": epoch, **metrics}) for point in self.points):
+            return
+        assert self._began is not None, "start comes first"
         earlier = [point for point in self.points if point["epoch"] < epoch]
-        self.points = [*earlier, {"epoch": epoch, "seconds": self.seconds, **metrics}]
+        seconds = self._seconds_before + time.monotonic() - self._began
+        self.points = [*earlier, {"epoch": epoch, "seconds": seconds, **metrics}]
         partial = self._file.with_suffix(".partial")
         partial.write_text(json.dumps(self.points))
         os.replace(partial, self._file)
+
+
+def _same(point: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
+    known = {name: value for name, value in point.items() if name != "seconds"}
+    return json.dumps(known, sort_keys=True) == json.dumps(told, sort_keys=True)  # NaN is NaN here

@@ -17,6 +17,7 @@ from dfkd.assembly import Materials, choose_device, load_images
 from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.local_session import LocalSession
 from dfkd.cluster.worker import DEVICE_KEY, PREVIEW_KEY, WARNING_KEY, Report, run_worker
+from dfkd.compression import check_compressible
 from dfkd.data import load_dataset
 from dfkd.data.real_data import RealData
 from dfkd.export import require_onnx
@@ -31,6 +32,7 @@ from dfkd.jobs.rehearsal import embed_all, rehearse
 from dfkd.jobs.students import judge, load_student
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.settings.checks import check_name
+from dfkd.settings.compression import CompressionSettings
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import flatten, settings_key, shareable, to_dict
 from dfkd.settings.search import TrackingSettings
@@ -79,6 +81,8 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
         data = load_dataset(settings.dataset)
         label_embeddings = embed_all([settings], data.class_names)
         teacher = obtain_teacher(settings, data, home=home, tracking_uri=tracking_uri, console=console)
+        if options.compress_teacher:
+            check_compressible(teacher, CompressionSettings())
         materials = Materials(
             teacher=teacher,
             validation=data.validation,
@@ -89,7 +93,7 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
         materials = replace(materials, probe=obtain_probe_set(teacher, home))
         with MlflowTracking(tracking_uri, home, run_id) as tracking:
             run = tracking.open_parent("distillations", run_id, {"dfkd.kind": "distillation"})
-            run.log_params(flatten(to_dict(settings)) | {"commit": commit()} | versions())
+            run.log_params(flatten(shareable(settings)) | {"commit": commit()} | versions())
             curve.start()
             listener = _listener(run, console, curve)
             _train(settings, materials, str(folder), listener, image_every=options.tracking.previews_every)

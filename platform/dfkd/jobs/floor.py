@@ -1,4 +1,4 @@
-"""The floor under a search: KD on random noise with the same student steps, beside the trials."""
+"""The floor under a search: KD on random noise with the default settings' student steps, beside the trials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.local_session import LocalSession
 from dfkd.cluster.resources import uses_gpu
 from dfkd.cluster.worker import Report, run_worker
-from dfkd.jobs.console import Console
+from dfkd.jobs.console import Console, last_line
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.synthesis import RandomNoiseSettings
 from dfkd.teachers import Teacher
@@ -40,7 +40,7 @@ class FloorRun:
             state: dict[str, Tensor] = ray.get(self.reference)
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None) or error
-            console.say(f"noise floor failed: {type(cause).__name__}: {str(cause).splitlines()[-1]}")
+            console.say(f"noise floor failed: {type(cause).__name__}: {last_line(cause)}")
             return None
         student = build_student(self.settings, teacher)
         student.load_state_dict(state)

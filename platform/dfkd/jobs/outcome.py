@@ -10,6 +10,7 @@ from torch import nn
 
 from dfkd.cluster.trial import last_state
 from dfkd.jobs.choice import Choice, choose_trial
+from dfkd.jobs.console import first_line
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.floor import FloorRun
 from dfkd.jobs.probe_cache import exam_hash
@@ -18,6 +19,7 @@ from dfkd.jobs.start_up import StartUp, start_up
 from dfkd.jobs.story import description, search_artifacts
 from dfkd.jobs.students import Judgement, count_parameters, judge, load_student
 from dfkd.jobs.teacher import description_of
+from dfkd.search.front import Front
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import shareable
 from dfkd.teachers import save_teacher
@@ -55,7 +57,8 @@ class Outcome:
 def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outcome:
     """Choose a student, judge it on the test split, register it, and tell the story in the parent run.
 
-    A search that goes on may come here again. The same student is neither judged nor registered a second time.
+    The student comes first: what else can fail must not cost it. A search that goes on may come here again. The same
+    student is neither judged nor registered a second time.
 
     Raises:
         ValueError: no trial ran to its end.
@@ -67,6 +70,7 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
     student = load_student(settings, teacher, last_state(plan.trial_uri(settings), world_size=plan.workers))
     judgement = judge_once(running, choice, settings, student)
     scores = judgement.scores
+    registered = register_once(running, choice, settings, student, scores)
     floor_scores = score_floor(running, floor, settings)
     parent.log_metrics(
         {f"test/{name}": value for name, value in scores.items()}
@@ -74,8 +78,7 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
         | {f"trust/{name}": value for name, value in choice.trust.numbers().items()},
         step=0,
     )
-    for name, content in search_artifacts(running, judgement.confusion).items():
-        parent.log_artifact(name, content)
+    log_files(running, parent, judgement.confusion, choice.front)
     outcome = Outcome(
         choice=choice,
         scores=scores,
@@ -84,10 +87,22 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
         teacher_parameters=count_parameters(teacher.model),
         teacher_label=teacher.label,
         start_up=start_up(running.records.all()),
-        registered=register_once(running, choice, settings, student, scores),
+        registered=registered,
     )
     parent.set_description(description(running, outcome))
     return outcome
+
+
+def log_files(running: Running, parent: Tracker, confusion: list[list[int]], front: Front | None) -> None:
+    """Give the parent run its tables and plots; one that cannot be made is told in a line, and left out."""
+    for what, make in search_artifacts(running, confusion, front).items():
+        try:
+            files = make()
+        except Exception as error:  # of whatever library draws it
+            running.console.say(f"no {what}: {type(error).__name__}: {first_line(error)}")
+            continue
+        for name, content in files.items():
+            parent.log_artifact(name, content)
 
 
 def judge_once(running: Running, choice: Choice, settings: ExperimentSettings, student: nn.Module) -> Judgement:
@@ -122,7 +137,7 @@ def register_once(
     known = running.folder.facts().get("registered", {})
     if known.get("key") == choice.record.key:
         return RegisteredModel(**known["model"])
-    teacher, architecture = running.materials.teacher, settings.student.architecture
+    teacher, architecture = running.materials.teacher, settings.student.network
     copy = running.folder.path / "student.safetensors"
     save_teacher(copy, dataclasses.replace(teacher, model=student, architecture=architecture, hash=""))
     try:
@@ -134,7 +149,8 @@ def register_once(
                 description=description_of(teacher, architecture=architecture),
                 card=make_card(running, choice, settings, student, scores),
                 run_id=running.tracking.parent_run_id,
-                promotion=running.space.settings.promotion,
+                # Which point of a front is champion is a person's decision: its versions do not compare by one number.
+                promotion="manual" if choice.front else running.space.settings.promotion,
             )
     except ConnectionError as error:
         raise ConnectionError(

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dfkd.jobs.command import catch_termination
+from dfkd.jobs.console import first_line
 
 #: Read by Ray, here and in the trials' processes. Ray Tune's own output would write each result three times more, and
 #: it takes an interrupt for a good end; Ray Train takes one report a poll, whose 2 s would stall short epochs; and a
@@ -73,7 +74,7 @@ def _address() -> str:
 
 def _unreachable(address: str, error: Exception) -> ConnectionError:
     return ConnectionError(
-        f"ray: no cluster answers at '{address}' ({str(error).splitlines()[0]}). "
+        f"ray: no cluster answers at '{address}' ({first_line(error)}). "
         "Check the address, that `ray start --head` runs there, and that RAY_AUTH_MODE and the token are the same "
         "on both sides; or leave RAY_ADDRESS out to start a cluster on this machine."
     )

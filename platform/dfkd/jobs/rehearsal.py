@@ -72,7 +72,7 @@ def _show_two_images(run: Distillation, settings: ExperimentSettings) -> None:
             run.network.eval()(torch.zeros(2, *shape))
     except RuntimeError as error:
         raise ValueError(
-            f"student.architecture: '{settings.student.architecture}' cannot take images {list(shape)} (C, H, W): "
+            f"student.architecture: '{settings.student.network}' cannot take images {list(shape)} (C, H, W): "
             f"{str(error).splitlines()[0]}"
         ) from error
 

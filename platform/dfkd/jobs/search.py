@@ -18,6 +18,7 @@ from dfkd.jobs.command import open_output
 from dfkd.jobs.console import Console
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.floor import FloorRun, start_floor
+from dfkd.jobs.leftovers import remove_leftovers
 from dfkd.jobs.outcome import Outcome, conclude
 from dfkd.jobs.preparation import (
     REPORT_KEYS,
@@ -36,10 +37,18 @@ from dfkd.jobs.search_options import SearchOptions
 from dfkd.jobs.story import last_screen, outcome_as_json
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.jobs.trial_records import TrialRecords
-from dfkd.search.optuna_space import make_sampler, open_study, reported_values, stale_params, study_storage
+from dfkd.search.optuna_space import (
+    make_sampler,
+    open_study,
+    reported_values,
+    settled_params,
+    stale_params,
+    study_storage,
+)
 from dfkd.search.space import CHECK_WORKERS, SearchSpace
-from dfkd.settings.identity import flatten, to_dict
+from dfkd.settings.identity import flatten, shareable, shareable_search
 from dfkd.settings.search import SamplerSettings
+from dfkd.tasks.further_objectives import PREFIX, check_data
 from dfkd.teachers import try_weights
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
@@ -74,8 +83,8 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
         check_objective(space.settings.objective, space.resolve({}), data)
         folder = earlier or new_search_folder(home, space)
         storage = obtain_storage(options, folder)
-        trials, metric = space.settings.trials, space.settings.objective.metric
-        console.say(f"search {folder.search_id}: {trials} trials, selected on {metric}")
+        trials, metrics = space.settings.trials, " and ".join(space.settings.goals)
+        console.say(f"search {folder.search_id}: {trials} trials, selected on {metrics}")
         materials = obtain_materials(space, options, data, home=home, tracking_uri=tracking_uri, console=console)
         assert materials.probe is not None
         folder.pin(teacher_hash=materials.teacher.hash, probe_hash=probe_hash(materials.probe))
@@ -101,6 +110,7 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
             parent.close("FINISHED")
             run_url = tracking.run_url()
     folder.note(finished_trials=trials, student=outcome.registered.uri)
+    remove_leftovers(running, outcome.choice)
     if json_file:
         json_file.write_text(outcome_as_json(running, outcome, seconds=console.seconds))
     console.show(last_screen(outcome, tracking_uri=tracking_uri, run_url=run_url, seconds=console.seconds))
@@ -147,6 +157,7 @@ def obtain_materials(
         label_embeddings=label_embeddings,
     )
     rehearse(experiments, materials, data)
+    check_data(space.settings.further_objectives, teacher)
     console.say("probe set: making an exam from the teacher alone, or reading it if it was made before")
     return replace(materials, probe=obtain_probe_set(teacher, home))
 
@@ -155,6 +166,14 @@ def objective_of(space: SearchSpace) -> Objective:
     """Return what Ray Tune and Optuna compare trials by."""
     goal = space.settings.objective.goal
     return Objective(metric=REPORT_KEYS[space.settings.objective.metric], mode="max" if goal == "maximize" else "min")
+
+
+def further_objectives_of(space: SearchSpace) -> list[Objective]:
+    """Return what trials are compared by besides, if anything."""
+    return [
+        Objective(metric=f"{PREFIX}{name}", mode="max" if objective.goal == "maximize" else "min")
+        for name, objective in space.settings.further_objectives.items()
+    ]
 
 
 def open_parent(running: Running) -> Tracker:
@@ -166,13 +185,13 @@ def open_parent(running: Running) -> Tracker:
     running.console.say(f"MLflow: {running.tracking.run_url()}")
     settings = space.resolve({})
     parent.log_params(
-        flatten(to_dict(settings))
+        flatten(shareable(settings))
         | {"sampler": space.settings.sampler.name, "sampler_seed": space.settings.sampler.seed}
     )
     # Tags and not params, which cannot change: a search may go on under another commit.
     parent.set_tags({"commit": commit()} | {f"version.{name}": version for name, version in versions().items()})
-    parent.log_artifact("search_space.json", json.dumps(to_dict(space.settings), indent=1).encode())
-    parent.log_artifact("default_settings.json", json.dumps(to_dict(settings), indent=1).encode())
+    parent.log_artifact("search_space.json", json.dumps(shareable_search(space.settings), indent=1).encode())
+    parent.log_artifact("default_settings.json", json.dumps(shareable(settings), indent=1).encode())
     return parent
 
 
@@ -240,7 +259,9 @@ def search_trials(running: Running) -> None:
     """Run the searched trials that are still missing; the default settings come first."""
     space = running.space
     storage = study_storage(running.folder.path / "optuna.db")
-    study = open_study(storage, name=running.folder.search_id, direction=space.settings.objective.goal)
+    goal, *further_goals = space.settings.goals.values()
+    study = open_study(storage, name=running.folder.search_id, direction=goal, further=further_goals)
+    running.records.settle(settled_params(study))
     plan = running.plan()
     ended = [record for record in running.searched() if record.status in ("complete", "stopped", "failed")]
     missing = space.settings.trials - space.reserved_trials - len(ended)
@@ -258,6 +279,7 @@ def search_trials(running: Running) -> None:
         searcher=make_searcher(
             plan,
             objective=running.objective,
+            further=further_objectives_of(space),
             sampler=make_sampler(resumed_sampler(space, len(ended))),
             storage=storage,
             study_name=running.folder.search_id,

@@ -77,7 +77,7 @@ def find_search_folder(home: Path, space: SearchSpace) -> SearchFolder:
     for path in sorted(searches.glob(f"{name}-*"), reverse=True):
         folder = SearchFolder(path=path, search_id=path.name)
         facts = folder.facts()
-        if facts.get("space_key") != space.key:
+        if facts.get("space_key") != space.key or facts["space"]["name"] != name:  # "a-b-..." begins with "a-" too
             continue
         if facts.get("finished_trials", -1) >= space.settings.trials:
             raise ValueError(

@@ -14,7 +14,7 @@ from dfkd.jobs.console import Console, duration
 from dfkd.jobs.time_left import seconds_left
 from dfkd.jobs.trial_records import TrialRecord, TrialRecords
 from dfkd.settings.experiment import ExperimentSettings
-from dfkd.settings.identity import flatten, settings_key, to_dict
+from dfkd.settings.identity import flatten, settings_key, shareable
 from dfkd.tracking.mlflow_tracker import MlflowTracking
 from dfkd.tracking.protocol import Tracker
 
@@ -71,7 +71,7 @@ class SearchListener:
             name,
             {"dfkd.kind": "trial", "dfkd.trial": str(record.number), "dfkd.default": str(record.is_default)},
         )
-        tracker.log_params(flatten(to_dict(settings)))
+        tracker.log_params(flatten(shareable(settings)))
         self._trackers[record.key] = tracker
         self._most_running = max(self._most_running, len(self._trackers))
         self._begun.setdefault(record.key, time.monotonic() - record.seconds)

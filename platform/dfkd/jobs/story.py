@@ -6,18 +6,20 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfkd.jobs.choice import Choice
-from dfkd.jobs.console import percent
+from dfkd.jobs.console import first_line, percent
 from dfkd.jobs.environment import commit, versions
+from dfkd.jobs.front import default_in_words, front_markdown, front_parquet
 from dfkd.jobs.running import Running
 from dfkd.jobs.trial_records import TrialRecord
+from dfkd.search.front import Front
 from dfkd.settings.identity import shareable
 from dfkd.tracking.connection import ui_address, ui_command
 
@@ -44,6 +46,7 @@ def description(running: Running, outcome: Outcome) -> str:
         "",
         "**No privacy guarantee:** see the student's card.",
         "",
+        *(["### Pareto front", front_markdown(running, choice.front), ""] if choice.front else []),
         "### How far the choice can be trusted",
         choice.trust.to_markdown(),
         "### Trials",
@@ -134,17 +137,23 @@ def _settings_in_words(record: TrialRecord) -> str:
     )
 
 
-def search_artifacts(running: Running, confusion: list[list[int]]) -> dict[str, bytes]:
-    """Return the parent run's files: the trial table, Optuna's plots, the winner's confusion matrix [K][K]."""
-    return (
-        {"trials.parquet": trial_parquet(running.records.all())}
-        | study_plots(running)
-        | confusion_plot(confusion, running.materials.teacher.class_names)
-    )
+def search_artifacts(
+    running: Running, confusion: list[list[int]], front: Front | None = None
+) -> dict[str, Callable[[], Mapping[str, bytes]]]:
+    """Return what makes the parent run's files: trial table, plots, the front, the winner's confusion matrix [K][K]."""
+    return {
+        "table of trials": lambda: {"trials.parquet": trial_parquet(running.records.all())},
+        "plots of the study": lambda: study_plots(running),
+        "table of the front": lambda: {"pareto_front.parquet": front_parquet(running, front)} if front else {},
+        "confusion matrix": lambda: confusion_plot(confusion, running.materials.teacher.class_names),
+    }
 
 
 def trial_parquet(records: list[TrialRecord]) -> bytes:
-    """Return every trial with its settings and last metrics as one Parquet table."""
+    """Return every trial with its settings and last metrics as one Parquet table.
+
+    A column of Parquet has one type: where a setting's values have several, as ``[1, auto]``, all are text.
+    """
     rows = [
         {"trial": r.number + 1, "key": r.key, "workers": r.workers, "default": r.is_default, "status": r.status}
         | {"error": r.error, "seconds": r.seconds, "startup_seconds": r.startup_seconds, "device": r.device}
@@ -153,34 +162,51 @@ def trial_parquet(records: list[TrialRecord]) -> bytes:
         for r in records
     ]
     names = dict.fromkeys(name for row in rows for name in row)
-    table = pa.table({name: [row.get(name) for row in rows] for name in names})
+    table = pa.table({name: _column([row.get(name) for row in rows]) for name in names})
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
     return buffer.getvalue()
 
 
+def _column(values: list[Any]) -> list[Any]:
+    types = {type(value) for value in values if value is not None}
+    if len(types) < 2 or types == {int, float}:
+        return values
+    return [None if value is None else str(value) for value in values]
+
+
 def study_plots(running: Running) -> dict[str, bytes]:
     """Return Optuna's interactive plots; a plot that a small study cannot fill is left out with a note."""
     import optuna
-    from optuna.visualization import plot_optimization_history, plot_parallel_coordinate, plot_param_importances
+    from optuna.visualization import (
+        plot_optimization_history,
+        plot_parallel_coordinate,
+        plot_param_importances,
+        plot_pareto_front,
+    )
 
     from dfkd.search.optuna_space import study_storage
 
     storage = study_storage(running.folder.path / "optuna.db")
     study = optuna.load_study(study_name=running.folder.search_id, storage=storage)
-    plots = {
+    names = list(running.space.settings.goals)
+    own: dict[str, Any] = {}
+    plots: dict[str, Any] = {
         "optimization_history": plot_optimization_history,
         "parameter_importance": plot_param_importances,
         "parallel_coordinates": plot_parallel_coordinate,
     }
+    if len(names) > 1:  # of several objectives those plots show the search's own; Optuna asks for that in so many words
+        own = {"target": lambda trial: trial.values[0], "target_name": names[0]}
+        plots["pareto_front"] = lambda study, **_: plot_pareto_front(study, target_names=names)
     files: dict[str, bytes] = {}
     for name, plot in plots.items():
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                files[f"plots/{name}.html"] = plot(study).to_html(include_plotlyjs=True).encode()
+                files[f"plots/{name}.html"] = plot(study, **own).to_html(include_plotlyjs=True).encode()
         except (ValueError, RuntimeError) as error:  # importance needs trials that differ
-            running.console.say(f"no plot '{name}': {str(error).splitlines()[0]}")
+            running.console.say(f"no plot '{name}': {first_line(error)}")
     return files
 
 
@@ -217,7 +243,7 @@ def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: f
         lines += [f"  {name:<16} {percent(scores.get(key)):>8}   {words}" for name, key, words in rows]
         if outcome.floor_scores:
             floor = percent(outcome.floor_scores.get("accuracy/top1"))
-            lines.append(f"  {'noise floor':<16} {floor:>8}   KD on random noise, same student steps")
+            lines.append(f"  {'noise floor':<16} {floor:>8}   KD on random noise, default settings' student steps")
     else:
         agreement = percent(outcome.choice.record.metrics.get("probe/agreement"))
         lines.append(f"  {'student':<16} {'-':>8}   accuracy unknown: no test images; {sizes} ({smaller})")
@@ -231,6 +257,7 @@ def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: f
         f"  best settings    {_settings_in_words(choice.record)}{against_default(choice)}",
         f"  ties             below {choice.margin.value:.4f}: {choice.margin.source}",
         f"  trust            {choice.trust.sentence()}",
+        *_front_lines(choice),
     ]
     if choice.check is not None:
         what, two, one = _two_workers(choice.check, choice.default)
@@ -248,6 +275,17 @@ def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: f
     return "\n".join(lines)
 
 
+def _front_lines(choice: Choice) -> list[str]:
+    """Return the front on the last screen: a line a point, the registered one marked."""
+    if (front := choice.front) is None:
+        return []
+    lines = [f"  front            {len(front.keys)} of {len(front.points)} trials; * is registered"]
+    for key in front.keys:
+        values = ", ".join(f"{name} {front.points[key][name]:.6g}" for name in front.goals)
+        lines.append(f"                 {'*' if key == front.chosen else ' '} {values}")
+    return lines
+
+
 def outcome_as_json(running: Running, outcome: Outcome, *, seconds: float) -> str:
     """Return a search's outcome for other programs; ``settings`` are the default ones, of which trials differ."""
     facts = {
@@ -257,6 +295,7 @@ def outcome_as_json(running: Running, outcome: Outcome, *, seconds: float) -> st
         "chosen": asdict(outcome.choice.record),
         "tie_margin": asdict(outcome.choice.margin),
         "trust": outcome.choice.trust.numbers(),
+        "front": _front_as_plain(running, outcome.choice),
         "test": dict(outcome.scores),
         "test_of_noise_floor": dict(outcome.floor_scores),
         "teacher_parameters": outcome.teacher_parameters,
@@ -270,3 +309,10 @@ def outcome_as_json(running: Running, outcome: Outcome, *, seconds: float) -> st
         "cpu_count": os.cpu_count(),
     }
     return json.dumps(facts, indent=1)
+
+
+def _front_as_plain(running: Running, choice: Choice) -> dict[str, Any] | None:
+    if (front := choice.front) is None:
+        return None
+    points = [{"key": key, **front.points[key]} for key in front.keys]
+    return {"points": points, "registered": front.chosen, "default": default_in_words(running, front)}

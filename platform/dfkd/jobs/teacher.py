@@ -18,7 +18,7 @@ from dfkd.jobs.console import Console, percent
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.teacher_training import TrainingFolder, train
 from dfkd.settings.experiment import ExperimentSettings, TeacherSettings
-from dfkd.settings.identity import flatten, settings_key, to_dict
+from dfkd.settings.identity import flatten, settings_key, shareable, to_dict
 from dfkd.tasks.accuracy import top1
 from dfkd.tasks.protocol import predict_logits
 from dfkd.teachers import Teacher, load_teacher
@@ -72,7 +72,8 @@ def obtain_teacher(
     with MlflowTracking(tracking_uri, home, folder.run_key) as tracking:
         run = tracking.open_parent(name, f"teacher {settings.teacher.architecture}", {"dfkd.kind": "teacher"})
         run.set_tags({"device": describe_device(device)})
-        run.log_params(flatten({"teacher": to_dict(settings.teacher), "dataset": to_dict(settings.dataset)}))
+        known = shareable(settings)
+        run.log_params(flatten({"teacher": known["teacher"], "dataset": known["dataset"]}))
         teacher = train(settings, data, folder, console, run)
         scores = {f"{split}/accuracy": accuracy(teacher, images, device) for split, images in held_out(data).items()}
         run.log_metrics(scores, step=settings.teacher.training.epochs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,20 @@ class TrialRecords:
     def all(self) -> list[TrialRecord]:
         """Return every record, in the order of starting."""
         return sorted(self._records.values(), key=lambda record: record.number)
+
+    def settle(self, settled: Sequence[Mapping[str, Any]]) -> None:
+        """Give running records an end whose points ended: their driver died before it could write so here.
+
+        Such a point is never proposed again, so that nobody else would.
+
+        Args:
+            settled: parameters of the study's ended trials.
+        """
+        for record in self.all():
+            if record.status == "running" and record.params in settled:
+                record.status = "complete" if record.metrics.get("finished") else "failed"
+                record.error = None if record.status == "complete" else "it ended as its search did; the reason is lost"
+                self.save(record)
 
     def save(self, record: TrialRecord) -> None:
         """Keep a record, on disk too; the file is whole at any moment."""

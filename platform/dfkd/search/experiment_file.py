@@ -12,6 +12,7 @@ from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.search import ExperimentFile, SearchSettings, TrackingSettings
 
 File = TypeVar("File")
+BESIDE_EXPERIMENT = "further_objectives."  # overrides of these are no part of ``experiment``: data may lie elsewhere
 
 
 def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> tuple[ExperimentSettings, TrackingSettings]:
@@ -39,8 +40,14 @@ def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> tuple[Ex
 def check_file(kind: type[File], raw: Mapping[str, Any], overrides: Iterable[str], *, where: str) -> File:
     """Return a file's settings, the overrides in ``experiment``; raise SettingsError with every problem there is."""
     problems: list[str] = []
+    overrides = list(overrides)
+    beside = [override for override in overrides if override.startswith(BESIDE_EXPERIMENT)]
+    raw = apply_overrides(raw, beside)
     if isinstance(raw.get("experiment"), Mapping):
-        raw = {**raw, "experiment": apply_overrides(raw["experiment"], overrides)}
+        raw = {
+            **raw,
+            "experiment": apply_overrides(raw["experiment"], [each for each in overrides if each not in beside]),
+        }
         try:
             experiment_settings(raw["experiment"], where)
         except SettingsError as error:

@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
@@ -61,6 +61,8 @@ def make_sampler(settings: SamplerSettings) -> BaseSampler:
             return RandomSampler(seed=settings.seed)
         if settings.name == "qmc":  # without scrambling the points would not depend on the seed
             return QMCSampler(seed=settings.seed, scramble=True, warn_independent_sampling=False)
+        if settings.name == "nsga2":
+            return NSGAIISampler(seed=settings.seed, population_size=settings.population)
         return GPSampler(seed=settings.seed)
 
 
@@ -79,7 +81,9 @@ def study_storage(path: Path) -> RDBStorage:
         raise OSError(f"{path}: expected a file in which Optuna can keep its trials, got '{reason}'.") from error
 
 
-def open_study(storage: BaseStorage | Path, *, name: str, direction: Direction) -> optuna.Study:
+def open_study(
+    storage: BaseStorage | Path, *, name: str, direction: Direction, further: Sequence[Direction] = ()
+) -> optuna.Study:
     """Return the study of this name, new or as it was left. Trials that a dead driver left running are closed.
 
     Only the driver of a search may open its study: another one's running trials would be taken for dead.
@@ -88,18 +92,21 @@ def open_study(storage: BaseStorage | Path, *, name: str, direction: Direction) 
         storage: of ``study_storage``, or the path of its file.
         name: unique in the storage.
         direction: of the objective.
+        further: of further objectives, in order.
 
     Raises:
         OSError: the file cannot be used.
-        ValueError: the study exists and has the other direction. (Optuna 5.0 would keep the old one without a word.)
+        ValueError: the study exists and has other directions. (Optuna 5.0 would keep the old one without a word.)
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # the console shows one line a trial already, ours
     if isinstance(storage, Path):
         storage = study_storage(storage)
-    study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
-    if study.direction.name.lower() != direction:
+    wanted = [direction, *further]
+    study = optuna.create_study(storage=storage, study_name=name, directions=wanted, load_if_exists=True)
+    found = [each.name.lower() for each in study.directions]
+    if found != wanted:
         raise ValueError(
-            f"study '{name}': expected one to {direction}, found one to {study.direction.name.lower()}. "
+            f"study '{name}': expected one to {', '.join(wanted)}, found one to {', '.join(found)}. "
             "Give the search another name, or remove the old study."
         )
     _close_stale(study)

@@ -28,7 +28,7 @@ class TrialScore:
         objective: None where the trial failed before it had one.
         kd_loss: the student's last KD loss.
         validation: the score on labelled real images (larger is better), where there are any.
-        collapsed: whether the student gives (nearly) one class or is within 2 points of chance.
+        collapsed: whether the student gives (nearly) one class or agrees no better than 2 points above chance.
     """
 
     key: str

@@ -112,6 +112,8 @@ class SearchSpace:
         plain = to_dict(self.settings)
         parts = {name: plain[name] for name in ("parameters", "objective", "early_stopping")}
         parts["objective"]["direction"] = self.settings.objective.goal
+        if self.settings.further_objectives:
+            parts["further_objectives"] = plain["further_objectives"]
         return settings_key({**parts, "experiment": to_dict(self.resolve({}))})
 
 
@@ -141,6 +143,8 @@ def _check_parameters(space: SearchSpace) -> None:
             problems.append(f"parameters.{path}: all trials of a search share '{part}'; make it a search of its own.")
         else:
             problems.extend(corner_problems(path, parameter, space.resolve))
+    if space.settings.further_objectives and space.resolve({}).workers > 1:
+        problems.append("experiment.workers: a single worker reads further_objectives off a student; expected 1.")
     if problems:
         raise SettingsError(space.where, problems)
     space.defaults()

@@ -13,6 +13,7 @@ from dfkd.settings.checks import (
     check_positive,
 )
 from dfkd.settings.distillation import DistillationSettings
+from dfkd.settings.families import FAMILIES, family_name, parse_family
 from dfkd.settings.synthesis import CategoryAwareSettings, OnlineSettings, RoundsSettings, SynthesisSettings
 
 #: Architectures of ``dfkd.models``; a name such as ``torchvision:resnet18`` or ``timm:resnet18`` is also valid.
@@ -27,8 +28,8 @@ PLATFORM_PREFIXES = ("torchvision:", "timm:")
 
 
 def check_architecture(name: str, architecture: str) -> None:
-    """Raise ValueError unless the architecture is ours or names torchvision's or timm's."""
-    if not architecture.startswith(PLATFORM_PREFIXES):
+    """Raise ValueError unless the architecture is ours, a member of a family, or names torchvision's or timm's."""
+    if not architecture.startswith(PLATFORM_PREFIXES) and parse_family(architecture) is None:
         check_choice(name, architecture, ARCHITECTURES)
 
 
@@ -142,12 +143,33 @@ class TeacherSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudentSettings:
-    """The student's network."""
+    """The student's network: a name, or a family (``resnet``, ``wrn``) with its depth and width in numbers."""
 
     architecture: str
+    blocks: int | None = None  # of a family: blocks in each of its three stages
+    width: int | None = None  # of a family: channels of a resnet's first stage, widening factor of a wrn
 
     def __post_init__(self) -> None:
-        check_architecture("architecture", self.architecture)
+        if self.architecture not in FAMILIES:
+            check_architecture("architecture", self.architecture)
+            for name, value in {"blocks": self.blocks, "width": self.width}.items():
+                if value is not None:
+                    raise ValueError(f"{name}: '{self.architecture}' has its own; only {', '.join(FAMILIES)} take one.")
+            return
+        for name, value in {"blocks": self.blocks, "width": self.width}.items():
+            if value is None:
+                raise ValueError(f"{name}: the family '{self.architecture}' needs it, got none.")
+            check_at_least(name, value, 1)
+        if parse_family(self.network) is None:
+            raise ValueError(f"width: expected an even number of channels, got {self.width}.")
+
+    @property
+    def network(self) -> str:
+        """The name by which the network is built."""
+        if self.architecture not in FAMILIES:
+            return self.architecture
+        assert self.blocks is not None and self.width is not None
+        return family_name(self.architecture, blocks=self.blocks, width=self.width)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -37,21 +37,34 @@ def _plain(value: Any) -> Any:
 
 
 def shareable(settings: Any) -> dict[str, Any]:
-    """Return an experiment's settings as ``to_dict`` does, for cards and result files, which travel.
+    """Return an experiment's settings as ``to_dict`` does, for runs, cards and result files, which travel.
 
     Of places on this machine only the last part stays: where they lie is nobody's business. A registry address, a name
     of a hub and a relative path stay whole.
     """
+    return _without_places(to_dict(settings))
+
+
+def shareable_search(settings: Any) -> dict[str, Any]:
+    """Return a search's settings as ``to_dict`` does, its experiment as ``shareable`` has it, its ranges too."""
     plain = to_dict(settings)
+    plain["experiment"] = _without_places(plain["experiment"])
+    for place in PLACES:
+        if searched := plain["parameters"].get(".".join(place)):
+            searched["choices"] = [without_folder(choice) for choice in searched["choices"]]
+    return plain
+
+
+def _without_places(plain: dict[str, Any]) -> dict[str, Any]:
     for part, name in PLACES:
-        if name in plain[part]:
+        if name in plain.get(part, {}):
             plain[part][name] = without_folder(plain[part][name])
     return plain
 
 
-def without_folder(place: str | None) -> str | None:
+def without_folder(place: Any) -> Any:
     """Return the last part of a place on this machine; a name, an address and a relative path stay whole."""
-    if place is not None and (place.startswith(("/", "~", ".")) or "\\" in place or "://" in place):
+    if isinstance(place, str) and (place.startswith(("/", "~", ".")) or "\\" in place or "://" in place):
         return PurePath(place.replace("\\", "/")).name
     return place
 

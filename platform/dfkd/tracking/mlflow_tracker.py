@@ -20,6 +20,7 @@ from dfkd.tracking.journal import Journal
 from dfkd.tracking.protocol import RunStatus, Tracker
 
 START_SECONDS = 15.0  # for the parent run to appear in MLflow
+TIMES = "time/"  # how metrics begin that no repetition gives again
 DESCRIPTION_LENGTH = 8000  # characters that MLflow (3.17) takes in a tag
 
 
@@ -167,12 +168,20 @@ class RunTracker:
             self._tell("params", new)
 
     def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
-        """Record numbers of one step; a trial that repeats an epoch after a failure does not double its points."""
+        """Record numbers of one step; a trial that repeats an epoch after a failure does not double its points.
+
+        It gives the same numbers again, but for its times: of those the first stay.
+        """
         values = {key: float(value) for key, value in metrics.items()}
-        new = {key: v for key, v in values.items() if repr(self._points.get((key, step))) != repr(v)}  # NaN is NaN here
+        new = {key: value for key, value in values.items() if self._is_new(key, step, value)}
         if new:
             self._points |= {(key, step): value for key, value in new.items()}
             self._tell("metrics", {"values": new, "step": int(step)})
+
+    def _is_new(self, key: str, step: int, value: float) -> bool:
+        if key.startswith(TIMES):
+            return (key, step) not in self._points
+        return repr(self._points.get((key, step))) != repr(value)  # NaN is NaN here
 
     def log_image(self, key: str, png: bytes, *, step: int) -> None:
         """Record one picture of a series; one of the same key and step takes the place of the first."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dfkd.settings.checks import did_you_mean
 from dfkd.teachers.exported import read_exported
 from dfkd.teachers.loading import REGISTRY, WEIGHTS_FILE, ForeignModelError
-from dfkd.tracking.connection import import_mlflow
+from dfkd.tracking.connection import check_reachable, import_mlflow
 from dfkd.tracking.credentials import hide_credentials
 from dfkd.tracking.model_package import read_weights
 
@@ -46,7 +46,8 @@ def load_registered(uri: str, *, tracking_uri: str) -> tuple[dict[str, Tensor], 
 
     Raises:
         ForeignModelError: somebody else registered it.
-        ValueError: the address is wrong, or there is no such name, alias or version.
+        ValueError: the address is wrong, there is no such name, alias or version, or its files are gone.
+        ConnectionError: its files cannot be had now.
     """
     mlflow = import_mlflow()
     location = _location(mlflow.MlflowClient(tracking_uri), uri)
@@ -60,11 +61,7 @@ def load_registered(uri: str, *, tracking_uri: str) -> tuple[dict[str, Tensor], 
                 raise ForeignModelError(
                     f"{uri}: it has no {WEIGHTS_FILE}, so it was not registered by this platform."
                 ) from error
-            raise ValueError(
-                f"{uri}: its files are not at {hide_credentials(location)} "
-                f"({hide_credentials(str(error), tracking_uri)}). Were they deleted, or kept on another machine? "
-                "Delete the version, and train or register again."
-            ) from error
+            raise _not_had(uri, location, error, tracking_uri) from error
         return read_weights(Path(file))
 
 
@@ -88,6 +85,7 @@ def load_foreign(source: str, *, tracking_uri: str, trust_pickle: bool = False) 
 
     Raises:
         ValueError: it is a pickle and not trusted, or not a PyTorch model, or not there.
+        ConnectionError: its files cannot be had now.
     """
     if not source.startswith(REGISTRY):
         return _load_folder(Path(source), source, trust_pickle=trust_pickle)
@@ -97,10 +95,7 @@ def load_foreign(source: str, *, tracking_uri: str, trust_pickle: bool = False) 
         try:
             files = mlflow.artifacts.download_artifacts(location, dst_path=folder, tracking_uri=tracking_uri)
         except Exception as error:
-            raise ValueError(
-                f"{source}: its files cannot be had from {hide_credentials(location)}: "
-                f"{hide_credentials(str(error), tracking_uri)}"
-            ) from error
+            raise _not_had(source, location, error, tracking_uri) from error
         return _load_folder(Path(files), source, trust_pickle=trust_pickle)
 
 
@@ -127,6 +122,26 @@ def _load_folder(folder: Path, source: str, *, trust_pickle: bool) -> nn.Module:
         if before is not None:
             os.environ[PICKLE_SWITCH] = before
     return module.eval()
+
+
+def _not_had(uri: str, location: str, error: Exception, tracking_uri: str) -> Exception:
+    """Return what to raise where files cannot be downloaded: only what is gone for good is to be deleted.
+
+    Raises:
+        ConnectionError: MLflow itself is away.
+    """
+    check_reachable(tracking_uri)
+    folder = Path(location.removeprefix("file://"))
+    where, why = hide_credentials(location), hide_credentials(str(error), tracking_uri)
+    if _is_absent(error) or (folder.is_absolute() and not folder.exists()):
+        return ValueError(
+            f"{uri}: its files are not at {where} ({why}). Were they deleted, or kept on another machine? If they are "
+            "gone, delete the version, and train or register again."
+        )
+    return ConnectionError(
+        f"{uri}: its files cannot be had from {where} now ({why}). Check that this machine may read there, then try "
+        "again."
+    )
 
 
 def find_version(client: Any, uri: str) -> Any:

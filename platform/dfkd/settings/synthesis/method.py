@@ -40,6 +40,11 @@ class RoundsSettings(MethodSettings):
     bank_capacity: int = 50_000  # images of one worker
     batch_norm_momentum: float = 0.0  # of the statistics that former rounds leave; 0 = each batch matches on its own
 
+    @property
+    def growing_rounds(self) -> int:
+        """How many first rounds each cost more than the one before, because a memory fills; 0 where none does."""
+        return 0
+
     def __post_init__(self) -> None:
         check_each(
             self, lambda name, value: check_at_least(name, value, 1), "batch_size", "rounds_per_epoch", "bank_capacity"

@@ -170,7 +170,10 @@ def test_a_better_student_of_another_architecture_is_judged_and_registered_once(
     assert search.said.getvalue().count("judging it on the test split, once") == 1
     screen = last_screen(again, tracking_uri=search.running.tracking_uri, run_url="", seconds=1.0)
     assert "architecture resnet8" in screen
-    assert "KD on random noise, default settings' student steps" in screen
+    assert "noise floor" not in screen  # none was run
+    floored = dataclasses.replace(again, floor_scores={"accuracy/top1": 0.25})
+    screen = last_screen(floored, tracking_uri=search.running.tracking_uri, run_url="", seconds=1.0)
+    assert re.search(r"noise floor +25\.0 %   KD on random noise, default settings' student steps", screen)
     assert '"regret_chosen": 0.0' in outcome_as_json(search.running, again, seconds=1.0)
 
 

@@ -57,7 +57,11 @@ def main() -> None:
             tracking_uri=arguments.tracking_uri,
         )
         check_surroundings(
-            settings, home=options.home, tracking_uri=options.tracking_uri, mlflow=needs_registry(settings, options)
+            settings,
+            home=options.home,
+            tracking_uri=options.tracking_uri,
+            mlflow=needs_registry(settings, options),
+            teacher=options.teacher is None,
         )
         check_weights(options.model, where="model")
         check_weights(options.teacher, where="--teacher")

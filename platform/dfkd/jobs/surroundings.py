@@ -13,7 +13,13 @@ REGISTRY = "models:/"
 
 
 def check_surroundings(
-    settings: ExperimentSettings, *, home: str | None, tracking_uri: str | None, mlflow: bool = True, ray: bool = False
+    settings: ExperimentSettings,
+    *,
+    home: str | None,
+    tracking_uri: str | None,
+    mlflow: bool = True,
+    ray: bool = False,
+    teacher: bool = True,
 ) -> None:
     """Return if the command can be expected to run here.
 
@@ -23,6 +29,7 @@ def check_surroundings(
         tracking_uri: of MLflow, as the user gave it.
         mlflow: whether the command needs MLflow.
         ray: whether it needs a Ray cluster.
+        teacher: whether it needs the experiment's own teacher.
 
     Raises:
         ConnectionError: MLflow or Ray does not answer.
@@ -32,7 +39,8 @@ def check_surroundings(
     address = resolve_tracking_uri(tracking_uri, home=open_home(home))
     if mlflow:
         check_server_answers(address)
-    check_weights(settings.teacher.weights)
+    if teacher:
+        check_weights(settings.teacher.weights)
     if ray:
         check_address()
 

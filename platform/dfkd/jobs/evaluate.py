@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def run_evaluation(settings: ExperimentSettings, options: EvaluateOptions, conso
     console.show(f"{data.title}, {options.split} split: {len(images):,} images")
     console.show(f"  model    {describe(model)}")
     console.show(f"  teacher  {describe(teacher) if teacher else 'none is known; --teacher names one'}")
-    for note in notes(options.model, teacher, tracking_uri):
+    for note in [*notes(options.model, teacher, tracking_uri), *left_out(tasks, scores, images)]:
         console.show(f"  note     {note}")
     console.show("\n".join(f"  {name:<32} {value:.4f}" for name, value in scores.items()))
     if json_file:
@@ -175,6 +175,16 @@ def notes(model: str, teacher: Teacher | None, tracking_uri: str) -> list[str]:
     if tags.get("kind") == "student" and tags["teacher_hash"] != teacher.hash:
         found.append(f"this student was distilled from another teacher ({tags['teacher_hash'][:16]})")
     return found
+
+
+def left_out(tasks: Sequence[str], scores: Mapping[str, float], images: ImageSet) -> list[str]:
+    """Return in words which tasks gave no score, and why."""
+    missing = [task for task in tasks if not any(name.startswith(f"{task}/") for name in scores)]
+    if not missing:
+        return []
+    # Beside a teacher a task without labels is left out, alone one that compares; `binary` refuses other data there.
+    why = "these images have no labels" if images.labels is None else "no teacher is known, or not two classes"
+    return [f"not scored: {', '.join(missing)} ({why})"]
 
 
 def describe(network: Teacher) -> str:

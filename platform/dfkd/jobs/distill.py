@@ -22,6 +22,7 @@ from dfkd.jobs.command import open_output
 from dfkd.jobs.console import Console, percent
 from dfkd.jobs.curve import Curve
 from dfkd.jobs.environment import commit, versions
+from dfkd.jobs.plain_json import plain_json
 from dfkd.jobs.probe_cache import obtain_probe_set
 from dfkd.jobs.ray_cluster import connected
 from dfkd.jobs.students import judge, load_student
@@ -170,4 +171,4 @@ def _write_json(file: Path, settings: ExperimentSettings, scores: dict[str, floa
         "cpu_count": os.cpu_count(),
         "device": str(choose_device(settings)),
     }
-    file.write_text(json.dumps(facts, indent=1))
+    file.write_text(plain_json(facts))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from dfkd.jobs.command import open_output
 from dfkd.jobs.console import Console
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.evaluate_options import REGISTRY, EvaluateOptions, needs_registry
+from dfkd.jobs.plain_json import plain_json
 from dfkd.jobs.students import count_parameters
 from dfkd.jobs.teacher import read_teacher, trained_before, training_key
 from dfkd.settings.experiment import ExperimentSettings, TeacherSettings
@@ -71,7 +71,7 @@ def run_evaluation(settings: ExperimentSettings, options: EvaluateOptions, conso
         facts = {"data": data.title, "split": options.split, "images": len(images), "scores": scores}
         facts |= {"model": facts_of(model), "teacher": facts_of(teacher) if teacher else None}
         facts |= {"dataset": shareable(settings)["dataset"], "commit": commit(), "versions": versions()}
-        json_file.write_text(json.dumps(facts, indent=1))
+        json_file.write_text(plain_json(facts))
     return scores
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from torch import nn
 from dfkd.jobs.choice import Choice
 from dfkd.jobs.console import first_line, percent
 from dfkd.jobs.environment import commit, versions
+from dfkd.jobs.plain_json import plain_json
 from dfkd.jobs.running import Running
 from dfkd.jobs.trial_records import TrialRecord
 from dfkd.tasks.confusion import confusion_matrix
@@ -255,4 +255,4 @@ def outcome_as_json(running: Running, outcome: Outcome, *, seconds: float) -> st
         "versions": versions(),
         "cpu_count": os.cpu_count(),
     }
-    return json.dumps(facts, indent=1)
+    return plain_json(facts)

@@ -114,7 +114,9 @@ def platform_epochs(arguments: argparse.Namespace, home: Path, overrides: list[s
     from dfkd.config import read_yaml
     from dfkd.tracking.home import default_tracking_uri
 
-    raw = read_yaml(arguments.space) | {"trials": 1, "workers_check": False, "seed_repeats": 0, "early_stopping": None}
+    # One trial and nothing beside it: what runs with it on the same cores would count as overhead.
+    alone = {"trials": 1, "workers_check": False, "seed_repeats": 0, "early_stopping": None, "noise_floor": False}
+    raw = read_yaml(arguments.space) | alone
     file = home / "overhead.yaml"
     file.write_text(json.dumps(raw))  # JSON is YAML
     outcome = home / "overhead.json"

@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from scipy import stats
 
@@ -29,6 +30,9 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="of the folder under benchmarks/results/")
     parser.add_argument("--seeds", type=int, nargs="+", required=True)
+    parser.add_argument(
+        "--allow-mixed", action="store_true", help="summarise results of several or unclean commits, and say so"
+    )
     return parser.parse_args(arguments)
 
 
@@ -38,18 +42,42 @@ def main() -> None:
     if not command:
         raise SystemExit("expected -- and then a script under experiments/ with its options; see --help")
     folder = RESULTS / arguments.name
-    for seed in arguments.seeds:
-        file = folder / f"seed-{seed}.json"
+    files = [folder / f"seed-{seed}.json" for seed in arguments.seeds]
+    check_commits([file for file in files if file.exists()], allow_mixed=arguments.allow_mixed)  # before the work
+    for seed, file in zip(arguments.seeds, files, strict=True):
         if not file.exists():
             subprocess.run([sys.executable, *command, "--set", f"seed={seed}", "--json", str(file)], check=True)
-    outcomes = [json.loads((folder / f"seed-{seed}.json").read_text()) for seed in arguments.seeds]
-    lines = [without_folders(command), f"seeds {arguments.seeds}", ""]
+    code = check_commits(files, allow_mixed=arguments.allow_mixed)
+    summary = summarise([json.loads(file.read_text()) for file in files])
+    text = "\n".join([without_folders(command), f"seeds {arguments.seeds}", code, "", *summary])
+    (folder / "summary.txt").write_text(text + "\n")
+    print(text)
+
+
+def check_commits(files: list[Path], *, allow_mixed: bool) -> str:
+    """Return in words which code made the results; refuse those that no one commit made."""
+    commits = {file: str(json.loads(file.read_text())["commit"]) for file in files}
+    different = sorted(set(commits.values()))
+    if len(different) < 2 and not any("+" in commit for commit in different):
+        return f"commit {''.join(different)}"
+    listed = ", ".join(f"{file.name} {commit}" for file, commit in commits.items())
+    if allow_mixed:
+        return f"NOT OF ONE COMMIT (+ had uncommitted changes): {listed}"
+    raise SystemExit(
+        f"{files[0].parent}: expected results of one commit without changes, got {listed}. Delete the files that are "
+        "not, and they are made anew; or give --allow-mixed, and the summary says so."
+    )
+
+
+def summarise(outcomes: list[dict[str, Any]]) -> list[str]:
+    """Return a line a score, with a teacher that was trained on other images called what it is."""
+    shifted = " (shifted teacher)" if any(outcome.get("teacher") == "shifted teacher" for outcome in outcomes) else ""
+    lines = []
     for part in ("test", "test_of_noise_floor"):
-        names = sorted({name for outcome in outcomes for name in outcome.get(part, {})})
-        lines += [f"{part}/{name}: {interval([outcome[part][name] for outcome in outcomes])}" for name in names]
-    summary = "\n".join(lines)
-    (folder / "summary.txt").write_text(summary + "\n")
-    print(summary)
+        for name in sorted({name for outcome in outcomes for name in outcome.get(part, {})}):
+            label = shifted if "teacher" in name else ""
+            lines.append(f"{part}/{name}{label}: {interval([outcome[part][name] for outcome in outcomes])}")
+    return lines
 
 
 def without_folders(command: list[str]) -> str:

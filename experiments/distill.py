@@ -1,11 +1,13 @@
 """Distil one student by one config, without a search.
 
-The config is the ``experiment`` part of a search space, or a file that holds such a part alone.
+The config is a search space, of which ``experiment`` and ``tracking`` count, or a file that holds an ``experiment``
+alone.
 
 Examples:
     python experiments/distill.py search_spaces/digits_cae.yaml
     python experiments/distill.py search_spaces/cifar10_16px_cae.yaml --set seed=1 --set dataset.path=/data/cifar10
     python experiments/distill.py search_spaces/digits_cae.yaml --workers 2
+    python experiments/distill.py search_spaces/digits_cae.yaml --compress-teacher
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ from _bootstrap import find_package
 
 find_package()
 
-from dfkd.config import apply_overrides, experiment_settings, read_yaml  # noqa: E402
 from dfkd.jobs.command import run_command  # noqa: E402
 from dfkd.jobs.surroundings import check_surroundings  # noqa: E402
+from dfkd.search.experiment_file import load_experiment  # noqa: E402
 from dfkd.settings.checks import check_name  # noqa: E402
 
 INTERRUPTED = "interrupted: everything reported so far is kept; the same command goes on from here if it has a --name"
@@ -33,6 +35,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--home", help="folder of everything that is kept (default: ~/.dfkd)")
     parser.add_argument("--tracking-uri", help="of MLflow (default: MLFLOW_TRACKING_URI, else a store in the home)")
     parser.add_argument("--name", help="start under this name, and go on with it when started again")
+    parser.add_argument(
+        "--compress-teacher",
+        action="store_true",
+        help="also score the teacher itself, pruned and in int8, calibrated on the run's synthetic images",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the scores and the curve here")
     return parser.parse_args()
 
@@ -41,17 +48,20 @@ def main() -> None:
     """Check the config, then distil."""
     arguments = parse_arguments()
     with run_command(interrupted=INTERRUPTED) as console:
-        raw = read_yaml(arguments.config)
         workers = [] if arguments.workers is None else [f"workers={arguments.workers}"]
-        experiment = apply_overrides(raw.get("experiment", raw), [*arguments.set, *workers])
-        settings = experiment_settings(experiment, arguments.config)
+        settings, tracking = load_experiment(arguments.config, [*arguments.set, *workers])
         if arguments.name is not None:
             check_name("--name", arguments.name)
         check_surroundings(settings, home=arguments.home, tracking_uri=arguments.tracking_uri, ray=settings.workers > 1)
         from dfkd.jobs.distill import DistillOptions, run_distillation
 
         options = DistillOptions(
-            home=arguments.home, tracking_uri=arguments.tracking_uri, name=arguments.name, json_file=arguments.json
+            home=arguments.home,
+            tracking_uri=arguments.tracking_uri,
+            name=arguments.name,
+            json_file=arguments.json,
+            tracking=tracking,
+            compress_teacher=arguments.compress_teacher,
         )
         run_distillation(settings, options, console)
 

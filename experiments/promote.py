@@ -1,4 +1,7 @@
-"""Make a version the champion of its name: `python experiments/promote.py digits-student --version 3`."""
+"""Make a version the champion of its name: `python experiments/promote.py digits-student --version 3`.
+
+With `--require-acceptance` only one that `experiments/accept.py` accepted beside its own teacher.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make a registered version the champion of its name.")
     parser.add_argument("name", help="of the registered model, e.g. digits-student")
     parser.add_argument("--version", type=int, required=True)
+    parser.add_argument(
+        "--require-acceptance", action="store_true", help="refuse a version that accept.py has not accepted"
+    )
     parser.add_argument("--home", help="home folder (default ~/.dfkd)")
     parser.add_argument("--tracking-uri", help="MLflow (default: MLFLOW_TRACKING_URI, else the home folder's store)")
     arguments = parser.parse_args()
@@ -26,10 +32,14 @@ def main() -> None:
         tracking_uri = resolve_tracking_uri(arguments.tracking_uri, home=home)
         check_reachable(tracking_uri)
         from dfkd.tracking.abandoned import end_abandoned_runs
+        from dfkd.tracking.acceptance_tags import require_acceptance
         from dfkd.tracking.registry import promote
 
         for line in end_abandoned_runs(home, tracking_uri):
             console.show(line)
+        if arguments.require_acceptance:
+            accepted = require_acceptance(tracking_uri, f"models:/{arguments.name}/{arguments.version}")
+            console.show(f"accepted by {accepted}")
         console.show(promote(tracking_uri, arguments.name, arguments.version))
 
 

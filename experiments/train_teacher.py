@@ -13,9 +13,9 @@ from _bootstrap import find_package
 
 find_package()
 
-from dfkd.config import apply_overrides, experiment_settings, read_yaml  # noqa: E402
 from dfkd.jobs.command import run_command  # noqa: E402
 from dfkd.jobs.surroundings import check_surroundings  # noqa: E402
+from dfkd.search.experiment_file import load_experiment  # noqa: E402
 from dfkd.settings.checks import check_name  # noqa: E402
 
 INTERRUPTED = "interrupted: the same command goes on from the last epoch that was kept"
@@ -38,8 +38,7 @@ def main() -> None:
     """Check the config, then train."""
     arguments = parse_arguments()
     with run_command(interrupted=INTERRUPTED) as console:
-        raw = read_yaml(arguments.config)
-        settings = experiment_settings(apply_overrides(raw.get("experiment", raw), arguments.set), arguments.config)
+        settings, _ = load_experiment(arguments.config, arguments.set)
         if arguments.name is not None:
             check_name("--name", arguments.name)
         check_surroundings(settings, home=arguments.home, tracking_uri=arguments.tracking_uri)

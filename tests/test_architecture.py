@@ -2,6 +2,7 @@
 
 import ast
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -26,6 +27,8 @@ HOMES = {
     "optuna": ("search/", "cluster/searcher.py", "cluster/tuner.py", "jobs/story.py"),
     "pydantic": ("config/",),
     "yaml": ("config/",),
+    "onnx": ("export/",),
+    "onnxruntime": ("export/",),
 }
 #: Imports that must wait inside a function: the module is loaded where the library is not wanted yet.
 LAZY = {"jobs/story.py": "optuna"}
@@ -162,6 +165,10 @@ def test_import_platform_is_the_standard_library_at_the_root(path: str) -> None:
     assert not (ROOT / "platform" / "__init__.py").exists()
     found = run_python("import platform; platform.system(); print(platform.__file__)", path=path)
     assert Path(found).parent == Path(sysconfig.get_paths()["stdlib"])
+
+
+def test_import_platform_is_the_standard_library_under_pytest() -> None:
+    assert platform.__file__ == f"{sysconfig.get_paths()['stdlib']}/platform.py"
 
 
 def test_method_loads_nothing_from_below_it() -> None:

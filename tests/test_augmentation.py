@@ -128,6 +128,15 @@ def test_a_turn_of_the_hue_by_a_third_makes_red_green_or_blue() -> None:
     torch.testing.assert_close(_turn_hue(red, -third), red.roll(-1, dims=1))
 
 
+def test_the_hue_has_a_strength_of_its_own() -> None:
+    colours = 0.3 + 0.4 * torch.rand(50, 3, 2, 2, generator=seeded())
+    turned = colour_jitter(colours, strength=0.0, hue=0.05, probability=1.0, generator=seeded())
+    assert not torch.allclose(turned, colours)
+    torch.testing.assert_close(turned.mean(dim=1), colours.mean(dim=1))  # a turn keeps the grey part
+    other = colour_jitter(colours, strength=0.2, hue=0.2, probability=1.0, generator=seeded())
+    assert torch.equal(other, colour_jitter(colours, strength=0.2, probability=1.0, generator=seeded()))
+
+
 def test_colour_jitter_gradchecks() -> None:
     colours = (0.3 + 0.4 * torch.rand(2, 3, 2, 2, dtype=torch.float64, generator=seeded())).requires_grad_()
 

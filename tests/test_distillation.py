@@ -52,6 +52,8 @@ from dfkd.settings.synthesis import (
 from dfkd.synthesis import SYNTHESIZERS
 from dfkd.synthesis.protocol import StudentLoss
 from dfkd.teacher_student import TeacherStudent
+from dfkd.teachers import Teacher, require_batch_norm
+from dfkd.teachers.teacher import WITHOUT_BATCH_NORM
 
 EPOCHS = DistillationSettings(epochs=2, steps_per_epoch=3, batch_size=24)
 NOISE_LAYERS = {
@@ -138,6 +140,47 @@ def outcome(reports: list[EpochReport]) -> list[dict[str, float]]:
 def same_weights(one: Distillation, other: Distillation) -> bool:
     pairs = zip(one.network.state_dict().values(), other.network.state_dict().values(), strict=True)
     return all(torch.equal(left, right) for left, right in pairs)
+
+
+@pytest.mark.parametrize("name", SYNTHESIZERS)
+def test_a_teacher_without_batch_norm_is_served_or_refused_with_a_way_out(start: Start, name: str) -> None:
+    """By every method as it is published; where it matches BatchNorm statistics, by what its refusal says to set."""
+    settings = next(settings for settings in METHODS.values() if settings.method == name)
+    teacher = plain_teacher()
+    if name == "cpnet":
+        with pytest.raises(ValueError, match="has none. No weight can change that: take another teacher or method"):
+            start(settings, batch_norm=False)
+        return
+    if settings.batch_norm_weight:
+        with pytest.raises(ValueError, match=r"weights.batch_norm: is .*Set it to 0, or take a method .* zskt"):
+            require_batch_norm(teacher, settings.batch_norm_weight)
+        settings = without_batch_norm(settings)
+    require_batch_norm(teacher, settings.batch_norm_weight)
+    reports = list(distill(start(settings, batch_norm=False)))
+    assert all(math.isfinite(value) for report in reports for value in report.metrics.values())
+
+
+def test_the_methods_that_a_refusal_names_are_those_that_publish_no_batch_norm_loss() -> None:
+    published = {name: next(s for s in METHODS.values() if s.method == name) for name in SYNTHESIZERS}
+    able = {name for name, settings in published.items() if not settings.batch_norm_weight}
+    assert set(WITHOUT_BATCH_NORM) == able - {"cpnet", "random_noise", "procedural"}  # no method, and baselines
+
+
+def plain_teacher() -> Teacher:
+    layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    names = tuple(f"class {index}" for index in range(10))
+    return Teacher(
+        model=layers, architecture="plain", class_names=names, image_shape=(1, 8, 8), mean=(0.3,), std=(0.25,),
+        provenance="made in a test",
+    )  # fmt: skip
+
+
+def without_batch_norm(settings: Any) -> SynthesisSettings:
+    """What the refusals say to set."""
+    if isinstance(settings, ContrastiveInversionSettings):
+        contrast = dataclasses.replace(settings.contrast, features="resolutions")
+        settings = dataclasses.replace(settings, contrast=contrast)
+    return dataclasses.replace(settings, weights=dataclasses.replace(settings.weights, batch_norm=0.0))
 
 
 def test_every_method_of_the_table_is_held_to_the_contract() -> None:

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(ROOT.glob("docs/*.md")) + [ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "CHANGELOG.md"]
 METHOD = (ROOT / "docs" / "method.md").read_text()
 PARTS = ("dataset", "teacher", "student", "label_embeddings", "synthesis", "distillation")
+CLASS = re.compile(r"^class (\w+)", flags=re.MULTILINE)
 OVERRIDES = re.findall(rf"`((?:{'|'.join(PARTS)})[\w.]*=[^`]+)`", METHOD)
 PATHS = sorted(set(re.findall(rf"`((?:{'|'.join(PARTS)})(?:\.\w+)+)`", METHOD)))
 DEFAULTS = re.findall(r"^\|[^|]*\| `([\w.]+)` \| `([^`]+)` \|", METHOD, flags=re.MULTILINE)
@@ -40,6 +41,13 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
     missing = {name for name in named - written_by_commands if not (ROOT / name).exists()}
     missing |= {target for target in linked if target and not (page.parent / target).exists()}
     assert missing == set()
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("docs/*.md"), ROOT / "README.md"], ids=lambda page: page.name)
+def test_every_class_that_a_page_names_exists(page: Path) -> None:
+    named = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)\b", page.read_text()))
+    defined = {name for file in (ROOT / "platform").rglob("*.py") for name in CLASS.findall(file.read_text())}
+    assert named <= defined
 
 
 def test_the_pages_speak_of_something() -> None:

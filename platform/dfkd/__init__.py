@@ -12,6 +12,8 @@ METHOD                torch only. No file, no Ray, no MLflow, no real image
 ``feature_maps``      what a network computes on the way, one map for every resolution
 ``augmentation``      random crop and flip of a batch, on its device
 ``initialisation``    seeded re-initialisation of layers, in place
+``layer_random``      what layers such as dropout draw from, as part of a run's state
+``stopwatch``         how long a device is busy with each part of an epoch
 ``noise``             what a generator is fed: Gaussian latents, NAYER's noisy layer, CEND
 ``generators``        latents -> images in [0, 1]
 ``losses``            tensors -> scalar, pure: KD, inversion, adversarial, contrastive (CNCL)
@@ -25,10 +27,13 @@ EXPERIMENT            what to run, on which real data, judged how
 ``label_embeddings``  class names -> vectors
 ``supervised``        how a teacher is made
 ``teachers``          where a teacher comes from: trained here, a file, torchvision, timm, the registry
+``export``            networks in files that other programs run: ONNX, int8                (onnx, onnxruntime)
+``compression``       the teacher itself made smaller: pruned, quantised
 ``tasks``             what a student is judged by
 ``preview``           synthetic images as a PNG grid
 ``config``            YAML -> settings: strict, typed, with "did you mean"
 ``assembly``          settings -> live objects; the one module that knows every table
+``comparison``        methods side by side: counted cost, budgets, statistics, leaderboard
 OUTSIDE WORLD         each library in one folder
 ``search``            search space YAML -> Optuna distributions, honest selection             (optuna)
 ``tracking``          runs, images and the registry of students                        (mlflow)

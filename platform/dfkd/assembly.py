@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,8 +18,9 @@ from dfkd.distillation import Distillation
 from dfkd.domain import Domain
 from dfkd.label_embeddings import embed_labels
 from dfkd.probe_set import ProbeSet, score_on_probe
-from dfkd.settings.experiment import ExperimentSettings
+from dfkd.settings.experiment import ExperimentSettings, LabelEmbeddingSettings
 from dfkd.settings.synthesis import OnlineSettings, RoundsSettings, StoredImagesSettings, SynthesisSettings
+from dfkd.settings.tasks import TransferSettings
 from dfkd.synthesis import build_synthesizer
 from dfkd.synthesis.protocol import Gather, Synthesizer
 from dfkd.tasks import TaskInput, evaluate
@@ -36,13 +37,18 @@ class Materials:
         teacher: network and what is known of its data.
         probe: the teacher's synthetic exam; None skips it.
         validation: real images for reports during training; None where there are none.
+        test: real images that a comparison follows the student on, to show what picking the best epoch on them would
+            give; they choose nothing. None skips it.
         images: what a baseline on real images learns from, uint8 [N, C, H, W]; None for every other method.
+        label_embeddings: vectors [K, E] by where they come from; what is missing is made where it is needed.
     """
 
     teacher: Teacher
     probe: ProbeSet | None = None
     validation: ImageSet | None = None
+    test: ImageSet | None = None
     images: Tensor | None = None
+    label_embeddings: Mapping[LabelEmbeddingSettings, Tensor] = field(default_factory=dict)
 
 
 def load_images(settings: ExperimentSettings, data: RealData) -> Tensor | None:
@@ -55,7 +61,7 @@ def load_images(settings: ExperimentSettings, data: RealData) -> Tensor | None:
     return None if load is None else load(settings.synthesis, data)
 
 
-def choose_device(settings: ExperimentSettings) -> torch.device:
+def choose_device(settings: ExperimentSettings | TransferSettings) -> torch.device:
     """Return the device that the settings ask for; ``auto`` takes CUDA where there is one.
 
     Raises:
@@ -67,8 +73,10 @@ def choose_device(settings: ExperimentSettings) -> torch.device:
     return torch.device("cuda" if wants_cuda else "cpu")
 
 
-def build_domain(settings: ExperimentSettings, teacher: Teacher) -> Domain:
+def build_domain(settings: ExperimentSettings, teacher: Teacher, *, label_embeddings: Tensor | None = None) -> Domain:
     """Return all that the method may know: from the teacher's own description and the class names, not from images."""
+    if label_embeddings is None:
+        label_embeddings = embed_labels(settings.label_embeddings, teacher.class_names)
     channels, height, width = teacher.image_shape
     return Domain(
         channels=channels,
@@ -77,7 +85,7 @@ def build_domain(settings: ExperimentSettings, teacher: Teacher) -> Domain:
         mean=teacher.mean,
         std=teacher.std,
         class_names=teacher.class_names,
-        label_embeddings=embed_labels(settings.label_embeddings, teacher.class_names),
+        label_embeddings=label_embeddings,
         crop_padding=settings.dataset.crop_padding,
         horizontal_flip=settings.dataset.horizontal_flip,
     )
@@ -88,7 +96,7 @@ def build_student(settings: ExperimentSettings, teacher: Teacher) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         return build_network(
-            settings.student.architecture, num_classes=len(teacher.class_names), in_channels=teacher.image_shape[0]
+            settings.student.network, num_classes=len(teacher.class_names), in_channels=teacher.image_shape[0]
         )
 
 
@@ -98,6 +106,7 @@ def build_distillation(
     *,
     device: torch.device,
     images: Tensor | None = None,
+    label_embeddings: Tensor | None = None,
     rank: int = 0,
     world_size: int = 1,
     wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
@@ -110,6 +119,7 @@ def build_distillation(
         teacher: its network is copied, so that the caller's stays untouched.
         device: where this worker trains.
         images: of ``load_images``.
+        label_embeddings: [K, E]; None makes them here.
         rank: of this worker.
         world_size: number of workers.
         wrap: makes the student data-parallel.
@@ -124,7 +134,7 @@ def build_distillation(
     student = build_student(settings, teacher).to(device, memory_format=layout)  # type: ignore[call-overload]
     pair = TeacherStudent(network, student)
     random = torch.Generator(device=device).manual_seed(settings.seed * 1009 + rank)
-    domain = build_domain(settings, teacher)
+    domain = build_domain(settings, teacher, label_embeddings=label_embeddings)
     synthesizer = build_method(share_synthesis(settings.synthesis, world_size), pair, domain, random, images=images)
     batch_size = share_of(settings.distillation.batch_size, world_size, "distillation.batch_size")
     distillation = dataclasses.replace(settings.distillation, batch_size=batch_size)
@@ -171,21 +181,47 @@ def share_of(batch_size: int, world_size: int, name: str) -> int:
     return batch_size // world_size
 
 
-def evaluate_student(run: Distillation, settings: ExperimentSettings, materials: Materials) -> dict[str, float]:
-    """Score the student as it is: on the probe set, and on real validation images under ``val/``."""
-    student, device = run.pair.student, run.pair.device
-    metrics: dict[str, float] = {}
-    if materials.probe is not None:
-        logits = predict_logits(student, materials.probe.images, normalise=run.domain.normalise, device=device)
-        metrics |= score_on_probe(logits, materials.probe)
-    if materials.validation is not None:
-        task_input = TaskInput(
-            student=student,
-            teacher=run.pair.teacher,
-            images=materials.validation,
-            normalise=run.domain.normalise,
-            device=device,
+class StudentEvaluation:
+    """Scores the student of a run as it is, after every epoch; the teacher, which never changes, is asked once.
+
+    Args:
+        run: whose student.
+        settings: its tasks.
+        materials: probe set and real images.
+    """
+
+    def __init__(self, run: Distillation, settings: ExperimentSettings, materials: Materials) -> None:
+        self._run, self._tasks, self._materials = run, settings.tasks, materials
+        self._teacher_logits: dict[str, Tensor] = {}  # by split
+
+    def __call__(self) -> dict[str, float]:
+        """Return scores on the probe set, on validation images under ``val/``, on test images under ``test/``."""
+        metrics: dict[str, float] = {}
+        if (probe := self._materials.probe) is not None:
+            metrics |= score_on_probe(self._logits(self._run.pair.student, probe.images), probe)
+        for split, images in (("val", self._materials.validation), ("test", self._materials.test)):
+            if images is not None:
+                scores = evaluate(self._tasks, self._task_input(split, images))
+                metrics |= {f"{split}/{name}": value for name, value in scores.items()}
+        return metrics
+
+    def _task_input(self, split: str, images: ImageSet) -> TaskInput:
+        pair = self._run.pair
+        if split not in self._teacher_logits:
+            self._teacher_logits[split] = self._logits(pair.teacher, images.images)
+        return TaskInput(
+            student=pair.student,
+            teacher=pair.teacher,
+            images=images,
+            normalise=self._run.domain.normalise,
+            device=pair.device,
+            known_teacher_logits=self._teacher_logits[split],
         )
-        scores = evaluate(settings.tasks, task_input)
-        metrics |= {f"val/{name}": value for name, value in scores.items()}
-    return metrics
+
+    def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
+        return predict_logits(model, images, normalise=self._run.domain.normalise, device=self._run.pair.device)
+
+
+def evaluate_student(run: Distillation, settings: ExperimentSettings, materials: Materials) -> dict[str, float]:
+    """Score the student as it is, once; see ``StudentEvaluation``."""
+    return StudentEvaluation(run, settings, materials)()

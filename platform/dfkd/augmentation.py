@@ -95,7 +95,9 @@ def _selection(wanted: Tensor, size: int, dtype: torch.dtype) -> Tensor:
     return (wanted.unsqueeze(-1) == positions).to(dtype).unsqueeze(1)
 
 
-def colour_jitter(images: Tensor, *, strength: float, probability: float, generator: torch.Generator) -> Tensor:
+def colour_jitter(
+    images: Tensor, *, strength: float, probability: float, generator: torch.Generator, hue: float | None = None
+) -> Tensor:
     """Change brightness, contrast, saturation and hue of some images, each by a little, differentiably.
 
     Images of other than three channels have no saturation and no hue; those two are left out.
@@ -105,6 +107,7 @@ def colour_jitter(images: Tensor, *, strength: float, probability: float, genera
         strength: factors are drawn from [1 - strength, 1 + strength], the turn of the hue from +-strength of a circle.
         probability: of an image to be changed.
         generator: source of randomness, on the device of ``images``.
+        hue: the largest turn where it is not ``strength``.
 
     Returns:
         [B, C, H, W] in [0, 1].
@@ -122,6 +125,7 @@ def colour_jitter(images: Tensor, *, strength: float, probability: float, genera
     if channels == 3:
         grey = _grey(jittered)
         jittered = (grey + (jittered - grey) * (1 + saturation)).clamp(0, 1)
+        turn = turn if hue is None else hue * (2 * drawn[3] - 1)
         jittered = _turn_hue(jittered, 2 * math.pi * turn).clamp(0, 1)
     return torch.where(changed, jittered, images)
 

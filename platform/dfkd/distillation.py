@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from dfkd.augmentation import augment
 from dfkd.domain import Domain
+from dfkd.layer_random import LayerRandom
 from dfkd.losses.kd import kd_loss, l1_loss
 from dfkd.settings.distillation import DistillationSettings
+from dfkd.stopwatch import Stopwatch
 from dfkd.synthesis.banked import descend
 from dfkd.synthesis.protocol import Gather, SingleWorker, StudentOutput, Synthesizer
 from dfkd.teacher_student import TeacherStudent
@@ -25,11 +27,16 @@ from dfkd.teacher_student import TeacherStudent
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochReport:
-    """What an epoch gave: ``epoch`` counts from 0, warm-up included; ``preview`` is uint8 [n, C, H, W] or None."""
+    """What an epoch gave: ``epoch`` counts from 0, warm-up included; ``preview`` is uint8 [n, C, H, W] or None.
+
+    ``seconds`` are split: ``synthesis`` is everything that makes images or draws them, ``distillation`` the rest of
+    the student's steps.
+    """
 
     epoch: int
     metrics: dict[str, float]
     preview: Tensor | None
+    seconds: dict[str, float] = field(default_factory=dict, compare=False)  # no two runs take equally long
 
 
 class StudentWithHead(nn.Module):
@@ -73,10 +80,12 @@ class Distillation:
     ) -> None:
         self.pair, self.synthesizer, self.domain, self.settings = pair, synthesizer, domain, settings
         self.random = generator
+        self.layer_random = LayerRandom(generator.initial_seed(), pair.device)
         self.gather = gather or SingleWorker()
         self.network = StudentWithHead(pair.student, synthesizer.student_head)
         self.parallel_network = wrap(self.network)
         self.optimizer = make_optimizer(self.network, settings)
+        self.stopwatch = Stopwatch(pair.device)
         self.epoch = 0  # the next one
 
     @property
@@ -100,6 +109,7 @@ class Distillation:
             "optimizer": self.optimizer.state_dict(),
             "synthesizer": self.synthesizer.state_dict(),
             "random": self.random.get_state(),
+            "layer_random": self.layer_random.get_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -109,6 +119,7 @@ class Distillation:
         self.optimizer.load_state_dict(state["optimizer"])
         self.synthesizer.load_state_dict(state["synthesizer"])
         self.random.set_state(state["random"].cpu())
+        self.layer_random.set_state(state["layer_random"])
 
 
 def distill(run: Distillation) -> Iterator[EpochReport]:
@@ -118,25 +129,38 @@ def distill(run: Distillation) -> Iterator[EpochReport]:
         FloatingPointError: if a loss is not finite; the message names epoch and term.
     """
     while run.epoch < run.total_epochs:
-        means = Means()
-        rounds = run.synthesizer.rounds(run.epoch, run.settings.steps_per_epoch)
-        num_steps = rounds.per_epoch * rounds.student_steps
-        step = 0
-        for _ in range(rounds.per_epoch):
-            progress = run.progress(step / max(num_steps, 1))
-            means.add("synthesis", run.synthesizer.synthesize(run.epoch, progress))
-            for _ in range(rounds.student_steps):
-                set_learning_rate(run, progress=run.progress(step / num_steps))
-                means.add("distillation", student_step(run))
-                step += 1
+        with run.layer_random.swapped_in():
+            means = run_epoch(run)
         metrics = means.to_floats(run.epoch)
         run.epoch += 1
-        yield EpochReport(epoch=run.epoch - 1, metrics=metrics, preview=run.synthesizer.preview())
+        seconds, preview = run.stopwatch.read(), run.synthesizer.preview()
+        yield EpochReport(epoch=run.epoch - 1, metrics=metrics, preview=preview, seconds=seconds)
+
+
+def run_epoch(run: Distillation) -> Means:
+    """Alternate synthesis and student steps as the method wants it; return the means of what they gave."""
+    means = Means()
+    rounds = run.synthesizer.rounds(run.epoch, run.settings.steps_per_epoch)
+    num_steps = rounds.per_epoch * rounds.student_steps
+    step = 0
+    for _ in range(rounds.per_epoch):
+        progress = run.progress(step / max(num_steps, 1))
+        with run.stopwatch.part("synthesis"):
+            terms = run.synthesizer.synthesize(run.epoch, progress)
+        means.add("synthesis", terms)
+        for _ in range(rounds.student_steps):
+            set_learning_rate(run, progress=run.progress(step / num_steps))
+            with run.stopwatch.part("distillation"):
+                terms = student_step(run)
+            means.add("distillation", terms)
+            step += 1
+    return means
 
 
 def student_step(run: Distillation) -> dict[str, Tensor]:
     """Take one step of the KD loss and the method's own terms; return them as device tensors."""
-    batch = run.synthesizer.sample(run.settings.batch_size)
+    with run.stopwatch.part("synthesis"):
+        batch = run.synthesizer.sample(run.settings.batch_size)
     images = run.domain.normalise(_augmented(run, batch.images) if run.synthesizer.augments else batch.images)
     run.parallel_network.train()
     with run.synthesizer.watch():

@@ -33,12 +33,12 @@ class Phase:
         self.scheduler = scheduler
         self.count = 0
 
-    def epochs_of(self, params: dict[str, Any], value: float, *, total: int) -> int:
-        """Return after how many epochs, warm-up included, a trial ends."""
+    def epochs_of(self, params: dict[str, Any], value: float, *, total: int, start: int = 0) -> int:
+        """Return after how many epochs, warm-up included, a trial ends that begins, or goes on, at ``start``."""
         self.count += 1
         trial = SimpleNamespace(trial_id=str(self.count), config=params)
         self.scheduler.on_trial_add(None, trial)
-        for epoch in range(total):
+        for epoch in range(start, total):
             if self.scheduler.on_trial_result(None, trial, {"epoch": epoch, METRIC: value}) == "STOP":
                 self.scheduler.on_trial_complete(None, trial, {"epoch": epoch, METRIC: value})
                 return epoch + 1
@@ -50,7 +50,9 @@ class Phase:
 def phase(tiny_settings: Make) -> Callable[..., Phase]:
     """Make the early stopping of a search: 9 epochs after 2 of warm-up, one in two goes on, from 3 epochs on."""
 
-    def make(parameters: dict[str, ParameterRange] = RATES, *, grace: int = 3, mode: str = "max") -> Phase:
+    def make(
+        parameters: dict[str, ParameterRange] = RATES, *, grace: int = 3, mode: str = "max", earlier: Any = ()
+    ) -> Phase:
         settings = tiny_settings(warm_up_epochs=2, distillation={"epochs": 9, "learning_rate": 0.2})
         search = SearchSettings(
             name="a",
@@ -60,7 +62,7 @@ def phase(tiny_settings: Make) -> Callable[..., Phase]:
             early_stopping=EarlyStoppingSettings(grace_epochs=grace, reduction_factor=2),
         )
         plan = TrialPlan(space=SearchSpace(settings=search, where="a test"), storage="/s", workers=1, image_every=0)
-        return Phase(make_scheduler(plan, Objective(metric=METRIC, mode=mode)))
+        return Phase(make_scheduler(plan, Objective(metric=METRIC, mode=mode), earlier))
 
     return make
 
@@ -113,6 +115,20 @@ def test_the_report_of_a_failure_is_no_value(phase: Callable[..., Phase]) -> Non
     trials.scheduler.on_trial_add(None, trial)
     failure = {"failure": "a loss is nan", METRIC: float("nan")}
     assert trials.scheduler.on_trial_result(None, trial, failure) == "CONTINUE"
+
+
+def test_a_search_that_goes_on_stops_whom_it_would_have_stopped(phase: Callable[..., Phase]) -> None:
+    earlier = [({RATE: 0.1}, dict.fromkeys(range(11), 0.9)), ({RATE: 0.15}, dict.fromkeys(range(8), 0.8))]
+    assert phase().epochs_of({RATE: 0.3}, 0.1, total=11) == 11  # nothing to compare it with
+    assert phase(earlier=earlier).epochs_of({RATE: 0.3}, 0.1, total=11) == 2 + 3
+
+
+def test_a_trial_that_goes_on_is_no_measure_for_the_beginning_of_others(phase: Callable[..., Phase]) -> None:
+    earlier = [({RATE: 0.1}, {epoch: epoch / 10 for epoch in range(9)})]
+    trials = phase(earlier=earlier)
+    assert trials.epochs_of({RATE: 0.1}, 0.9, total=11, start=8) == 11
+    # After its 3rd student epoch it had 0.4, which 0.5 beats; after its 6th 0.7, which ends 0.5.
+    assert trials.epochs_of({RATE: 0.3}, 0.5, total=11) == 2 + 6
 
 
 def test_a_search_without_it_has_none(tiny_settings: Make) -> None:

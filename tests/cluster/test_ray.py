@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 
 import pytest
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from ray._raylet import GCS_AUTOSCALER_CLUSTER_CONFIG_KEY, GCS_AUTOSCALER_STATE_NAMESPACE
 from ray.core.generated.autoscaler_pb2 import ClusterConfig
 from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_put
@@ -77,6 +79,29 @@ class Diary:
 
     def of(self, what: str, rate: float | None = None) -> list[Any]:
         return [content for kind, of, content in self.lines if kind == what and rate in (None, of)]
+
+
+class Witness:
+    """Writes down, in every process that it is sent to, where ``import platform`` finds its module."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        import os
+        import platform
+        from pathlib import Path
+
+        self.__dict__ = state
+        Path(state["folder"], str(os.getpid())).write_text(platform.__file__)
+
+    def found(self) -> dict[int, str]:
+        return {int(file.name): file.read_text() for file in self.folder.iterdir()}
+
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a worker cannot import this module
+STANDARD_LIBRARY = f"{sysconfig.get_paths()['stdlib']}/platform.py"
 
 
 class Processes(tune.Callback):  # type: ignore[misc]
@@ -174,8 +199,9 @@ def test_a_search_goes_on_after_a_trial_that_cannot_end_well(
 ) -> None:
     rates = (0.2, HOPELESS, 0.1, 0.05)
     plan = TrialPlan(space=space_of(tiny_settings(), rates), storage=str(tmp_path), workers=1, image_every=2)
-    diary, processes = Diary(), Processes()
-    ran = tune_trials(plan, tiny_materials, num_trials=6, rates=rates, callbacks=[TrialEvents(diary), processes])
+    diary, processes, witness = Diary(), Processes(), Witness(tmp_path / "witness")
+    materials = replace(tiny_materials, images=witness)  # that no method asks for here
+    ran = tune_trials(plan, materials, num_trials=6, rates=rates, callbacks=[TrialEvents(diary), processes])
     assert ran == 4  # the space has no other point
     for rate in rates:
         assert len(diary.of("started", rate)) == 1
@@ -192,7 +218,8 @@ def test_a_search_goes_on_after_a_trial_that_cannot_end_well(
     assert [trial.state.name for trial in study.trials][:4] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
     complete = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
     assert [trial.params["distillation.learning_rate"] for trial in complete] == [0.2, 0.1, 0.05]
-    assert len(set(processes.of_trial.values())) == 1  # a process goes on to the next trial, also after a failed one
+    (process,) = set(processes.of_trial.values())  # a process goes on to the next trial, also after a failed one
+    assert witness.found()[process] == STANDARD_LIBRARY
     assert tune_trials(plan, tiny_materials, num_trials=1, rates=(), callbacks=[]) == 0
 
 
@@ -233,7 +260,11 @@ def test_a_killed_worker_does_not_change_the_numbers(
             os.kill(killed[0], signal.SIGKILL)
 
     num_before = len(train_workers(dashboard))
-    disturbed = reports_of(made, tiny_materials, tmp_path, kill_one)
+    witness = Witness(tmp_path / "witness")
+    disturbed = reports_of(made, replace(tiny_materials, images=witness), tmp_path, kill_one)
+    workers = {int(worker.pid) for worker in train_workers(dashboard)}
+    assert killed[0] in witness.found().keys() & workers
+    assert set(witness.found().values()) == {STANDARD_LIBRARY}
     assert len(train_workers(dashboard)) - num_before == 4  # both were started anew
     assert {report["epoch"]: without_times(report) for report in disturbed} == {
         report["epoch"]: without_times(report) for report in undisturbed["reports"]

@@ -44,18 +44,25 @@ def search(tiny_settings: Make, storage: InMemoryStorage) -> Callable[..., Study
     """Make the searcher of a space, as a driver does when it starts or goes on."""
 
     def make(
-        parameters: dict[str, ParameterRange] = SIX, *, sampler: Any = "tpe", seed: int = 0, first: Any = None
+        parameters: dict[str, ParameterRange] = SIX,
+        *,
+        sampler: Any = "tpe",
+        seed: int = 0,
+        first: Any = None,
+        further: Any = (),
     ) -> StudySearch:
         plain = to_dict(tiny_settings())
         if "synthesis.noise.name" in parameters:
             plain["synthesis"]["noise"] = {}  # each kind has settings of its own
         settings = SearchSettings(name="a", experiment=plain, parameters=parameters, trials=8)
         plan = TrialPlan(space=SearchSpace(settings=settings, where="a test"), storage="/s", workers=1, image_every=0)
-        study = open_study(storage, name="a", direction="maximize")
+        directions = ["minimize" if mode == "min" else "maximize" for _, mode in further]
+        study = open_study(storage, name="a", direction="maximize", further=directions)  # type: ignore[arg-type]
         return StudySearch(
             plan,
             metric=METRIC,
             mode="max",
+            further=further,
             sampler=make_sampler(SamplerSettings(name=sampler, seed=seed)),
             storage=storage,
             study_name="a",
@@ -197,3 +204,35 @@ def test_a_point_that_was_proposed_again_while_it_ran_is_run_after_a_crash(
     assert other != point and "FAIL" in states(storage)
     resumed = search()
     assert [resumed.suggest("c"), resumed.suggest("d")] == [point, other]
+
+
+SIZE = ("further/size", "min")
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "gp", "nsga2"])
+def test_several_objectives_reach_optuna_at_a_trials_end(
+    search: Callable[..., StudySearch], storage: InMemoryStorage, sampler: str
+) -> None:
+    searcher = search(further=[SIZE], sampler=sampler)
+    assert searcher.metric == METRIC  # what Ray Tune looks for in every report
+    for number in range(5):
+        name = f"trial {number}"
+        searcher.suggest(name)
+        searcher.on_trial_result(name, report(0, 0.1))  # without the size, which only the last report has
+        searcher.on_trial_complete(name, report(2, 0.5 + number / 10, finished=True) | {SIZE[0]: 100.0 * number})
+    study = optuna.load_study(study_name="a", storage=storage)
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    complete = study.get_trials(states=(TrialState.COMPLETE,))
+    assert [trial.values for trial in complete] == [[0.5 + number / 10, 100.0 * number] for number in range(5)]
+    assert len(study.best_trials) == 5
+
+
+def test_a_further_objective_that_is_not_there_is_a_failure(
+    search: Callable[..., StudySearch], storage: InMemoryStorage
+) -> None:
+    searcher = search(further=[SIZE])
+    searcher.suggest("a")
+    searcher.on_trial_complete("a", report(2, 0.5, finished=True))
+    assert states(storage) == ["FAIL"]
+    with pytest.raises(ValueError, match="expected one to maximize, found one to maximize, minimize"):
+        open_study(storage, name="a", direction="maximize")

@@ -10,8 +10,8 @@ from dfkd.settings.synthesis import (
     CategoryAwareSettings,
     DaflSettings,
     DeepInversionSettings,
-    DfqSettings,
     GaussianNoise,
+    NayerSettings,
     RandomNoiseSettings,
 )
 
@@ -117,10 +117,32 @@ def test_a_method_without_a_bank_takes_only_the_students_part_of_a_general_sched
     assert settings.distillation.epochs == SCHEDULES["cpu_small"]["distillation"]["epochs"]
 
 
-def test_a_method_takes_only_the_students_part_of_another_methods_preset() -> None:
-    settings = experiment({"schedule": "dafl_cifar10", "synthesis": {"method": "dfq"}})
-    assert settings.synthesis == DfqSettings()
-    assert settings.distillation.epochs == 2000
+def test_a_preset_of_another_method_is_refused_with_those_that_can_be_taken() -> None:
+    with pytest.raises(SettingsError) as error:
+        experiment({"schedule": "nayer_tiny_imagenet", "synthesis": {"method": "cae"}})
+    assert "'nayer_tiny_imagenet' is a preset of the method 'nayer', whose synthesis says nothing to 'cae'" in str(
+        error.value
+    )
+    assert "Valid: nayer_100, nayer_300, cpu_small, cae_cifar100, cae_tiny_imagenet; or" in str(error.value)
+    assert isinstance(experiment({"schedule": "nayer_tiny_imagenet"}).synthesis, NayerSettings)
+
+
+@pytest.mark.parametrize(
+    ("name", "generator_steps", "steps", "batch"),
+    [("nayer_300", 30, 400, 512), ("cae_cifar100", 40, 400, 512), ("cae_tiny_imagenet", 60, 1000, 256)],
+)
+def test_the_main_method_has_a_schedule_for_each_data_set(
+    name: str, generator_steps: int, steps: int, batch: int
+) -> None:
+    settings = experiment({"schedule": name, "synthesis": {"method": "cae"}})
+    assert isinstance(settings.synthesis, CategoryAwareSettings)
+    assert (settings.synthesis.generator_steps, settings.synthesis.batch_size) == (generator_steps, 400)
+    assert (settings.distillation.steps_per_epoch, settings.distillation.batch_size) == (steps, batch)
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEDULES if name.startswith("nayer_")])
+def test_a_bank_of_a_long_schedule_is_not_written_every_epoch(name: str) -> None:
+    assert experiment({"schedule": name}).distillation.checkpoint_every == 10
 
 
 def test_what_a_methods_part_lacks_is_left_out_and_what_it_has_is_taken() -> None:

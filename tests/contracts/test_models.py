@@ -70,3 +70,22 @@ def test_a_misspelt_name_is_answered_with_the_one_that_was_meant():
         ValueError, match=r"architecture: 'resnet-20' is unknown. Did you mean 'resnet20'\? Valid: lenet5"
     ):
         build_model("resnet-20", num_classes=2, in_channels=3)
+
+
+@pytest.mark.parametrize("name", ["resnet14_w6", "wrn_10_3"])
+def test_a_member_of_a_family_is_a_backbone_of_that_width(name):
+    model = build_model(name, num_classes=NUM_CLASSES, in_channels=1).eval()
+    images = torch.randn(2, 1, 8, 8)
+    with torch.no_grad():
+        features = model.forward_features(images)
+        assert torch.equal(model.classify(features), model(images))
+    assert isinstance(model, Backbone)
+    assert features.shape == (2, model.feature_width) == (2, {"resnet14_w6": 24, "wrn_10_3": 192}[name])
+
+
+def test_a_family_holds_the_networks_that_have_names():
+    def shapes(name):
+        return [parameter.shape for parameter in build_model(name, num_classes=2, in_channels=3).parameters()]
+
+    assert shapes("resnet20_w16") == shapes("resnet20")
+    assert build_model("wrn_22_1", num_classes=2, in_channels=3).feature_width == 64

@@ -109,6 +109,22 @@ def test_a_name_that_would_leave_its_folder_is_told_before_anything_is_trained(
     assert not (tmp_path / "home").exists()
 
 
+def test_an_export_is_refused_before_anything_heavy_is_loaded(run: Run, tmp_path: Path) -> None:
+    there = ["--output", str(tmp_path / "out"), "--home", str(tmp_path / "home")]
+    student = "models:/digits-student@champion"
+    mistakes = {
+        "MLflow does not answer at http://127.0.0.1:1": [student, *there, "--tracking-uri", "http://127.0.0.1:1"],
+        "model: .*missing.safetensors does not exist": [f"{tmp_path}/missing.safetensors", *there],
+        "--set: overrides settings of a config, and none is named": [student, *there, "--set", "seed=1"],
+    }
+    for message, arguments in mistakes.items():
+        done = run("export.py", *arguments)
+        assert done.status == 2
+        assert re.match("error: .*" + message, done.errors), done.errors
+        assert done.processor_seconds < 2
+    assert not (tmp_path / "out").exists()
+
+
 EVALUATE = ("evaluate.py", "models:/digits-student@champion", SMOKE)
 
 
@@ -118,6 +134,10 @@ def test_an_evaluation_is_refused_before_anything_heavy_is_loaded(run: Run, tmp_
         "MLflow does not answer at http://127.0.0.1:1": [*EVALUATE, *home, "--tracking-uri", "http://127.0.0.1:1"],
         "home: expected a folder that can be written": [*EVALUATE, "--home", "/dev/null/home"],
         "model: .*missing.safetensors does not exist": ["evaluate.py", f"{tmp_path}/missing.safetensors", SMOKE, *home],
+        "model: .*absent.safetensors does not exist": [  # that of the config's teacher is not looked for
+            *("evaluate.py", f"{tmp_path}/absent.safetensors", SMOKE, *home, "--teacher", "models:/other/1"),
+            *("--set", f"teacher.weights={tmp_path}/missing.safetensors"),
+        ],
         "--teacher: .*missing.safetensors does not": [*EVALUATE, *home, "--teacher", f"{tmp_path}/missing.safetensors"],
     }
     for message, command in mistakes.items():

@@ -16,11 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from dfkd.search.space import load_search_space
+
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).with_name("ray")
-SMOKE = "search_spaces/smoke.yaml"
+SMOKE, DEFAULT = "search_spaces/smoke.yaml", "search_spaces/digits_cae.yaml"
 PRINT_PLATFORM = (
     "import platform, ray; ray.init(log_to_driver=False); "
     "where = ray.remote(lambda: __import__('platform').__file__); "
@@ -35,7 +37,7 @@ class Cluster:
     dashboard: str
     environment: dict[str, str]
 
-    def submit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def submit(self, *arguments: str, timeout: float = 500) -> subprocess.CompletedProcess[str]:
         """Run ``ray job submit`` in the project's root until the job has ended."""
         return subprocess.run(
             [str(RAY), "job", "submit", *arguments],
@@ -44,7 +46,7 @@ class Cluster:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=500,
+            timeout=timeout,
         )
 
 
@@ -123,6 +125,31 @@ def test_the_literal_command_runs_where_the_head_was_started_in_the_root(install
     assert done.returncode == 0, done.stdout[-3000:]
     assert "models:/smoke/1 (champion)" in done.stdout
     assert done.stdout.count(" starts: ") == 2
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("cluster", "options"),
+    [("installed", []), ("dependencies_only", ["--working-dir", "."])],
+    ids=["to the letter", "with --working-dir"],
+)
+def test_the_default_job_runs_as_the_readme_says(
+    request: pytest.FixtureRequest, cluster: str, options: list[str]
+) -> None:
+    """No option and no other space: what is kept goes to the home of the user who started the head."""
+    head: Cluster = request.getfixturevalue(cluster)
+    done = head.submit(*options, "--", "python", "experiments/search.py", timeout=1700)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "models:/digits-student/1 (champion)" in done.stdout
+    assert done.stdout.count(" starts: ") == load_search_space(ROOT / DEFAULT).settings.trials
+    assert (Path(head.environment["HOME"]) / ".dfkd" / "mlflow.db").is_file()
+
+
+def test_a_head_that_was_started_elsewhere_does_not_find_the_script(dependencies_only: Cluster) -> None:
+    """As the README says; the words are Python's own."""
+    done = dependencies_only.submit("--", "python", "experiments/search.py")
+    assert done.returncode != 0
+    assert "can't open file" in done.stdout
 
 
 def test_a_job_that_is_stopped_leaves_no_run_open(installed: Cluster, tmp_path: Path) -> None:

@@ -83,7 +83,15 @@ def test_the_console_tells_what_happens_and_nothing_else(search: Search) -> None
     assert len(done.said(" complete: agreement 0.")) == 2
     events, _, screen = done.output.partition("=" * 78)
     assert all(re.match(r"\[ *[\dhms ]+\] \w|$", line) for line in events.splitlines()), events
-    for words in ("teacher", "student", "noise floor", "two workers", "best settings", "models:/smoke/1 (champion)"):
+    for words in (
+        "teacher",
+        "student",
+        "noise floor",
+        "two workers",
+        "start-up",
+        "best settings",
+        "models:/smoke/1 (champion)",
+    ):
         assert words in screen
     assert f"mlflow ui --backend-store-uri '{search.uri}'" in screen
 
@@ -120,9 +128,12 @@ def test_a_parent_holds_a_run_a_trial_and_all_have_ended(search: Search) -> None
         assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert child.data.params["distillation.epochs"] == "2"
     assert [child.data.params["workers"] for child in children] == ["2", "1"]
+    assert [child.data.tags["device"] for child in (*children, teacher)] == ["cpu"] * 3
     assert {"seed", "device", "sampler"} <= set(parent.data.params)
     assert {"commit", "version.ray", "version.torch"} <= set(parent.data.tags)
-    assert "How far the choice can be trusted" in parent.data.tags["mlflow.note.content"]
+    story = parent.data.tags["mlflow.note.content"]
+    assert "How far the choice can be trusted" in story
+    assert re.search(r"2 data-parallel workers on Ray Train:\*\* validation accuracy \d+\.\d % ", story)
 
 
 def test_every_trial_has_its_metrics_of_every_epoch(search: Search) -> None:
@@ -182,6 +193,10 @@ def test_the_outcome_is_written_for_other_programs(search: Search) -> None:
     assert outcome["model_uri"] == "models:/smoke/1"
     assert outcome["student_parameters"] < outcome["teacher_parameters"]
     assert [trial["status"] for trial in outcome["trials"]] == ["complete", "complete"]
+    assert outcome["settings"]["distillation"]["epochs"] == 2 and outcome["teacher"] == "teacher"
+    on_ray_train, in_process = (trial["startup_seconds"] for trial in outcome["trials"])
+    assert 0 < in_process < 60 and 1 < on_ray_train < 90
+    assert on_ray_train < outcome["seconds_to_first_report"] < outcome["seconds"]
     assert {"accuracy/top1", "accuracy/teacher_top1", "accuracy/ratio", "agreement/top1"} <= set(outcome["test"])
 
 
@@ -217,3 +232,4 @@ def test_a_search_that_goes_on_judges_and_registers_a_student_once(resumed: tupl
     assert sorted(int(version.version) for version in versions) == list(range(1, 2 + len(judged)))
     (parent,) = search.runs("search")
     assert parent.data.metrics["trust/num_trials"] == 2
+    assert search.artifacts(parent) >= {"plots/parameter_importance.html", "plots/parallel_coordinates.html"}

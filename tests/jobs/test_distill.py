@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from dfkd.jobs.console import Console
 from dfkd.jobs.distill import DistillOptions, open_run_folder, run_distillation
 from dfkd.settings.experiment import ExperimentSettings, TeacherSettings, TeacherTrainingSettings
+from dfkd.settings.search import TrackingSettings
 from dfkd.tracking.connection import import_mlflow
 from dfkd.tracking.home import default_tracking_uri
 
@@ -38,14 +40,15 @@ def test_a_named_run_that_goes_on_keeps_its_curve(
 ) -> None:
     settings = tiny_settings(distillation={"epochs": 3})  # and one of warm-up
     teacher = TeacherSettings(architecture="digits_student", training=TeacherTrainingSettings(epochs=1))
-    settings = dataclasses.replace(settings, teacher=teacher)
+    settings = replace(settings, teacher=teacher)
     file, uri = tmp_path / "result.json", default_tracking_uri(home)
     options = DistillOptions(home=str(home), tracking_uri=uri, name="interrupted", json_file=str(file))
     with pytest.raises(KeyboardInterrupt):
         run_distillation(settings, options, Console(interrupts("] epoch 3:")))
     assert not file.exists()
     printed = io.StringIO()
-    scores = run_distillation(settings, options, Console(printed))
+    with_onnx = find_spec("onnxruntime") is not None
+    scores = run_distillation(settings, replace(options, compress_teacher=with_onnx), Console(printed))
     assert "] epoch 2:" not in printed.getvalue()
 
     result: dict[str, Any] = json.loads(file.read_text())
@@ -53,6 +56,10 @@ def test_a_named_run_that_goes_on_keeps_its_curve(
     assert all("probe/agreement" in point for point in result["curve"])
     seconds = [point["seconds"] for point in result["curve"]]
     assert seconds == sorted(seconds) and result["distillation_seconds"] == seconds[-1]
+    if with_onnx:
+        *_, rounded = result["compressed_teacher"]
+        assert rounded["title"] == "teacher, int8" and rounded["scores"]["agreement/top1"] > 0.8
+        assert "teacher, int8: accuracy" in printed.getvalue()
     client = import_mlflow().MlflowClient(uri)
     experiment = client.get_experiment_by_name("distillations")
     (run,) = client.search_runs([experiment.experiment_id], "attributes.run_name = 'interrupted'")
@@ -64,3 +71,22 @@ def test_a_named_run_that_goes_on_keeps_its_curve(
     run_distillation(settings, options, Console(io.StringIO()))  # it is over already
     assert json.loads(file.read_text())["curve"] == result["curve"]
     assert json.loads(file.read_text())["distillation_seconds"] == result["distillation_seconds"]
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_pictures_are_tracked_unless_that_is_off(
+    tiny_settings: Callable[..., ExperimentSettings], home: Path, images: bool
+) -> None:
+    teacher = TeacherSettings(architecture="digits_student", training=TeacherTrainingSettings(epochs=1))
+    settings = replace(tiny_settings(), teacher=teacher)
+    uri, name = default_tracking_uri(home), f"images-{images}"
+    tracking = TrackingSettings(images=images, image_every=1)
+    options = DistillOptions(home=str(home), tracking_uri=uri, name=name, tracking=tracking)
+    run_distillation(settings, options, Console(io.StringIO()))
+    client = import_mlflow().MlflowClient(uri)
+    experiment = client.get_experiment_by_name("distillations")
+    (run,) = client.search_runs([experiment.experiment_id], f"attributes.run_name = '{name}'")
+    pictures = client.list_artifacts(run.info.run_id, "images")
+    assert bool(pictures) == images
+    assert run.data.tags["device"] == "cpu"
+    assert bool(list((home / "tracking" / name).rglob("*.png"))) <= images

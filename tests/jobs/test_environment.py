@@ -41,5 +41,17 @@ def test_a_changed_checkout_is_marked(tmp_path: Path) -> None:
     assert re.fullmatch(r"[0-9a-f]{40}\+", done.stdout.strip())
 
 
+def test_a_result_that_was_measured_is_no_change_of_the_code(tmp_path: Path) -> None:
+    result = tmp_path / "benchmarks" / "results" / "seed-0.json"
+    result.parent.mkdir(parents=True)
+    result.write_text("{}")
+    commit_of_copy(tmp_path, Path("platform"))
+    result.unlink()  # to be measured anew, as benchmarks/README.md says
+    code = "from dfkd.jobs.environment import commit; print(commit())"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "platform"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert re.fullmatch("[0-9a-f]{40}", done.stdout.strip())
+
+
 def test_versions_name_python_and_torch() -> None:
     assert {"python", "torch"} <= set(versions())

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -165,6 +166,10 @@ def test_a_registered_student_is_held_against_the_teacher_of_its_config(tmp_path
     validation = load_dataset(settings().dataset).validation
     assert validation is not None
     assert scored == score_beside(student, other, validation, ("accuracy", "agreement"), CPU)
+
+    _, printed = run(settings(shifted=True), **common, teacher=str(tmp_path / "other.safetensors"))
+    assert "  shifted teacher other.safetensors" in printed
+    assert re.search(r"accuracy/teacher_top1 +0\.\d+ \(shifted teacher\)", printed)
 
     retrained = settings(training=dataclasses.replace(settings().teacher.training, seed=1))
     alone, printed = run(retrained, **common)

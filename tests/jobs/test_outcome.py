@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -24,13 +27,13 @@ from dfkd.jobs.console import Console
 from dfkd.jobs.leftovers import remove_leftovers
 from dfkd.jobs.outcome import Outcome, conclude
 from dfkd.jobs.running import Running
-from dfkd.jobs.search import find_floor, objective_of, open_parent
+from dfkd.jobs.search import find_floor, listener_of, objective_of, open_parent
 from dfkd.jobs.search_folder import new_search_folder
 from dfkd.jobs.story import description, last_screen, outcome_as_json
 from dfkd.jobs.trial_records import TrialRecord, TrialRecords
 from dfkd.search.load import load_space
 from dfkd.search.optuna_space import open_study, study_storage
-from dfkd.settings.identity import settings_key
+from dfkd.settings.identity import settings_key, to_dict
 from dfkd.tracking.connection import import_mlflow
 from dfkd.tracking.mlflow_tracker import MlflowTracking
 
@@ -94,12 +97,12 @@ class Ended:
 
 @pytest.fixture
 def ended(tmp_path: Path, tiny_materials: Materials, empty_store: Path) -> Iterator[Callable[..., Ended]]:
-    """Make a search of three trials with their checkpoints; the keyword is its objective."""
+    """Make a search of three trials with their checkpoints; the keywords are its objective and more lines of YAML."""
     made: list[Running] = []
 
-    def make(metric: str = "agreement") -> Ended:
+    def make(metric: str = "agreement", extra: str = "") -> Ended:
         file = tmp_path / "space.yaml"
-        file.write_text(SPACE.replace("METRIC", metric))
+        file.write_text(SPACE.replace("METRIC", metric) + extra)
         space, home, said = load_space(str(file), []), tmp_path / "home", io.StringIO()
         folder = new_search_folder(home, space)
         shutil.copy(empty_store, home)
@@ -121,7 +124,11 @@ def ended(tmp_path: Path, tiny_materials: Materials, empty_store: Path) -> Itera
             console=Console(said),
         )
         made.append(running)
-        open_study(study_storage(folder.path / "optuna.db"), name=folder.search_id, direction="maximize")
+        _, *further = space.settings.goals.values()
+        storage = study_storage(folder.path / "optuna.db")
+        study = open_study(storage, name=folder.search_id, direction="maximize", further=further)
+        if further:
+            study.add_trial(optuna.trial.create_trial(values=[0.5] * (1 + len(further)), params={}))
         for params in (DEFAULT, WIDER, FASTER):
             settings = running.plan().resolve(params)
             store = CheckpointStore(running.plan().trial_uri(settings))
@@ -163,7 +170,9 @@ def test_a_better_student_of_another_architecture_is_judged_and_registered_once(
     assert search.said.getvalue().count("judging it on the test split, once") == 1
     screen = last_screen(again, tracking_uri=search.running.tracking_uri, run_url="", seconds=1.0)
     assert "architecture resnet8" in screen
-    assert "KD on random noise, default settings' student steps" in screen
+    floored = dataclasses.replace(again, floor_scores={"accuracy/top1": 0.1})
+    screen = last_screen(floored, tracking_uri=search.running.tracking_uri, run_url="", seconds=1.0)
+    assert "10.0 %   KD on random noise, default settings' student steps" in screen
     assert '"regret_chosen": 0.0' in outcome_as_json(search.running, again, seconds=1.0)
 
 
@@ -282,6 +291,41 @@ def test_a_student_that_cannot_be_registered_waits_for_the_next_end(
     assert search.said.getvalue().count("judging it on the test split, once") == 1
 
 
+def test_a_shifted_teacher_is_called_that_wherever_its_score_stands(ended: Callable[..., Ended]) -> None:
+    search = ended()
+    shifted = dataclasses.replace(search.running.materials.teacher, shifted=True)
+    materials = dataclasses.replace(search.running.materials, teacher=shifted)
+    search.running = dataclasses.replace(search.running, materials=materials)
+    search.record(DEFAULT)
+    outcome = search.conclude()
+    screen = last_screen(outcome, tracking_uri=search.running.tracking_uri, run_url="", seconds=1.0)
+    assert re.search(r"^  shifted teacher +\d+\.\d % ", screen, flags=re.MULTILINE)
+    assert not re.search(r"^  teacher ", screen, flags=re.MULTILINE)
+    assert "| shifted teacher | " in description(search.running, outcome)
+    facts = json.loads(outcome_as_json(search.running, outcome, seconds=1.0))
+    assert facts["teacher"] == "shifted teacher"
+    assert facts["settings"] == to_dict(search.running.space.resolve({}))
+
+
+def test_trials_leave_no_picture_and_have_no_floor_where_these_are_off(ended: Callable[..., Ended]) -> None:
+    """That they have both otherwise is shown in ``tests/experiments/test_search.py``."""
+    running = ended(extra="noise_floor: off\ntracking: {images: off, image_every: 1}\n").running
+    assert find_floor(running) is None
+    open_parent(running)
+    plan = running.plan(seed=5)
+    listener = listener_of(running, plan)
+    session = LocalSession(torch.device("cpu"), lambda report: listener.reported(DEFAULT, report))
+    listener.started(DEFAULT)
+    run_worker(plan.resolve(DEFAULT), running.materials, session, image_every=plan.image_every)
+    listener.ended(DEFAULT, error=None)
+    assert running.tracking.flush()
+    client = import_mlflow().MlflowClient(running.tracking_uri)
+    experiment = client.get_experiment_by_name("tiny")
+    (run,) = client.search_runs([experiment.experiment_id], "tags.\"dfkd.kind\" = 'trial'")
+    assert "probe/agreement" in run.data.metrics
+    assert client.list_artifacts(run.info.run_id) == []
+
+
 def test_a_searchs_run_names_no_place_on_this_machine(ended: Callable[..., Ended]) -> None:
     running = ended().running
     running.space.base["dataset"]["path"] = "/home/jane/digits"
@@ -290,3 +334,46 @@ def test_a_searchs_run_names_no_place_on_this_machine(ended: Callable[..., Ended
     files = [file.read_text() for file in (running.folder.path.parents[1] / "artifacts").rglob("*.json")]
     assert len(files) == 2 and all('"path": "digits"' in text and "jane" not in text for text in files)
     assert "jane" not in (running.tracking.journal_folder / "journal.jsonl").read_text()
+
+
+TWO_OBJECTIVES = "further_objectives: {size: {type: cost, of: parameters}}\n"
+
+
+def test_the_rule_of_a_front_decides_which_student_is_registered(ended: Callable[..., Ended]) -> None:
+    search = ended(extra=f"{TWO_OBJECTIVES}front: {{rule: limits, limits: {{size: 50_000}}}}\n")
+    search.record(DEFAULT, probe__agreement=0.5, further__size=11_000)
+    search.record(WIDER, probe__agreement=0.9, further__size=75_000)
+    search.record(FASTER, probe__agreement=0.6, further__size=11_000)
+    outcome = search.conclude()
+    front = outcome.choice.front
+    assert front is not None
+    assert [front.points[key]["size"] for key in front.keys] == [75_000, 11_000]
+    assert outcome.choice.record.params == FASTER
+    assert outcome.student_parameters < 50_000
+    assert not outcome.registered.promoted  # a person decides which point of a front is champion
+
+    said = description(search.running, outcome)
+    assert "2 of 3 trials are dominated by no other. Registered by the rule `limits` (size 50000)." in said
+    assert "The default settings are dominated by it." in said
+    assert "| 3 (registered) | 0.6 | 11000 | architecture digits_student, learning_rate 0.3 |" in said
+    shown = last_screen(outcome, tracking_uri="u", run_url="r", seconds=1)
+    assert "* agreement 0.6, size 11000" in shown
+    plain = json.loads(outcome_as_json(search.running, outcome, seconds=1))["front"]
+    assert plain["registered"] == outcome.choice.record.key
+    assert [point["agreement"] for point in plain["points"]] == [0.9, 0.6]
+
+    client, run_id = import_mlflow().MlflowClient(search.running.tracking_uri), search.running.tracking.parent_run_id
+    search.running.tracking.flush()
+    plots = {file.path for file in client.list_artifacts(run_id, "plots")}
+    assert "plots/pareto_front.html" in plots
+    table = pq.read_table(client.download_artifacts(run_id, "pareto_front.parquet")).to_pylist()
+    assert [(row["size"], row["on_front"], row["registered"]) for row in table] == [
+        (11_000, False, False), (75_000, True, False), (11_000, True, True),
+    ]  # fmt: skip
+
+
+def test_a_limit_that_no_student_keeps_is_said(ended: Callable[..., Ended]) -> None:
+    search = ended(extra=f"{TWO_OBJECTIVES}front: {{rule: limits, limits: {{size: 1000}}}}\n")
+    search.record(DEFAULT, further__size=11_000)
+    with pytest.raises(ValueError, match=r"no point of the front keeps size 1000 \(the best is 11000\)"):
+        search.conclude()

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import io
 from pathlib import Path
 
 import pytest
@@ -8,18 +8,18 @@ import torch
 
 from dfkd.data.image_set import ImageSet
 from dfkd.data.real_data import RealData
-from dfkd.jobs.preparation import REPORT_KEYS, check_objective, resolve_storage
+from dfkd.jobs import preparation
+from dfkd.jobs.console import Console
+from dfkd.jobs.preparation import REPORT_KEYS, check_objective, resolve_storage, with_checks_that_fit
 from dfkd.search.load import load_space
-from dfkd.search.space import SearchSpace
 from dfkd.settings.search import OBJECTIVES, ObjectiveSettings
 
 SMOKE = str(Path(__file__).parents[2] / "search_spaces" / "smoke.yaml")
 
 
-def selected_on(metric: str) -> SearchSpace:
-    space = load_space(SMOKE, [])
+def check(metric: str, data: RealData) -> None:
     objective = ObjectiveSettings(metric=metric)  # type: ignore[arg-type]
-    return replace(space, settings=replace(space.settings, objective=objective))
+    check_objective(objective, load_space(SMOKE, []).resolve({}), data)
 
 
 def data(*, validation: bool) -> RealData:
@@ -39,19 +39,19 @@ def test_every_objective_is_a_key_of_the_reports() -> None:
 
 @pytest.mark.parametrize("metric", ["agreement", "kl"])
 def test_the_probe_needs_no_real_image(metric: str) -> None:
-    check_objective(selected_on(metric), data(validation=False))
+    check(metric, data(validation=False))
 
 
 @pytest.mark.parametrize("metric", ["agreement_real", "val_accuracy"])
 def test_an_objective_on_real_images_needs_a_validation_split(metric: str) -> None:
-    check_objective(selected_on(metric), data(validation=True))
+    check(metric, data(validation=True))
     with pytest.raises(ValueError, match=f"objective.metric: '{metric}' needs .*and the dataset has no validation"):
-        check_objective(selected_on(metric), data(validation=False))
+        check(metric, data(validation=False))
 
 
 def test_an_objective_needs_its_task() -> None:
     with pytest.raises(ValueError, match="'val_balanced_accuracy' needs the task 'binary' in experiment.tasks"):
-        check_objective(selected_on("val_balanced_accuracy"), data(validation=True))
+        check("val_balanced_accuracy", data(validation=True))
 
 
 def test_storage_is_absolute_and_known_to_be_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,3 +61,20 @@ def test_storage_is_absolute_and_known_to_be_writable(tmp_path: Path, monkeypatc
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="--storage: expected a folder or URI that can be written, got 'file'"):
         resolve_storage("file", name="smoke-1")
+
+
+def test_the_run_of_two_workers_is_left_out_aloud_where_there_is_one_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = io.StringIO()
+    space = load_space(SMOKE, [])
+    monkeypatch.setattr(preparation, "check_fits", lambda settings, workers: None)
+    assert with_checks_that_fit(space, Console(printed)) is space
+
+    def one_gpu(settings: object, workers: int) -> None:
+        raise ValueError("workers: 2 needed, each with a GPU; the cluster can give 1 at most.")
+
+    monkeypatch.setattr(preparation, "check_fits", one_gpu)
+    fitting = with_checks_that_fit(space, Console(printed))
+    assert not fitting.checks_workers
+    assert fitting.reserved_trials == space.reserved_trials - 1
+    assert fitting.key == space.key  # it is still the same search
+    assert "no run with 2 workers on Ray Train to compare one worker with: workers: 2 needed" in printed.getvalue()

@@ -107,6 +107,21 @@ def test_a_trial_is_one_run_from_start_to_end(stage: Stage) -> None:
     assert stage.lines[-1].startswith("trial 1/3 complete: agreement 0.3000 | about ")
 
 
+def test_a_trial_tells_its_device_and_what_it_waited_for(stage: Stage) -> None:
+    stage.listener.started(FIRST)
+    (record,) = stage.records.all()
+    stage.listener._begun[record.key] -= 30  # so long ago
+    stage.report(FIRST, 0, 0.1, **{"device": "cuda (a GPU)", "time/elapsed_seconds": 8.0})
+    stage.listener._begun[record.key] -= 50
+    stage.report(FIRST, 1, 0.2, **{"device": "cuda (a GPU)", "time/elapsed_seconds": 58.0})
+    (record,) = stage.records.all()
+    assert record.startup_seconds is not None and 22 <= record.startup_seconds < 40  # 30 s, 8 of them the epoch
+    assert record.first_report_seconds is not None and record.first_report_seconds < 60
+    (run,) = stage.runs()
+    assert run.data.tags["device"] == record.device == "cuda (a GPU)"
+    assert "device" not in run.data.metrics
+
+
 def test_a_trial_that_ended_before_its_last_epoch_was_stopped_early(stage: Stage) -> None:
     stage.run(FIRST, [0.1, 0.2])
     assert [record.status for record in stage.records.all()] == ["stopped"]

@@ -34,12 +34,6 @@ def test_weights_that_are_not_there_are_missed_at_once(tmp_path: Path) -> None:
         check_surroundings(settings(str(tmp_path / "no.safetensors")), home=str(tmp_path), tracking_uri=None)
 
 
-def test_weights_of_a_teacher_that_is_not_read_need_not_be_there(tmp_path: Path) -> None:
-    """As where --teacher of an evaluation takes its place."""
-    absent = settings(str(tmp_path / "no.safetensors"))
-    check_surroundings(absent, home=str(tmp_path), tracking_uri=None, teacher=False)
-
-
 def test_a_home_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="home: expected a folder that can be written, got .*--home"):

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from dfkd.jobs.teacher_training import TrainingFolder
 from dfkd.settings.experiment import (
     DatasetSettings,
     ExperimentSettings,
+    PoisonSettings,
     StudentSettings,
     TeacherSettings,
     TeacherTrainingSettings,
@@ -51,6 +53,13 @@ def parquet(path: str, **changes: Any) -> DatasetSettings:
     return DatasetSettings(name="parquet", path=path, **changes)
 
 
+def test_a_poisoned_teacher_is_another_and_an_honest_ones_key_does_not_depend_on_the_setting() -> None:
+    honest = settings(parquet("/a"))
+    assert training_key(honest, data()) == "62e5244ffe428c63"
+    poisoned = settings(parquet("/a"), poison=PoisonSettings())
+    assert training_key(poisoned, data()) != training_key(honest, data())
+
+
 def test_a_teacher_is_known_by_its_training_images_wherever_they_lie_and_whatever_they_are_called() -> None:
     key = training_key(settings(parquet("/a/images")), data())
     assert training_key(settings(parquet("/b/images")), data(1)) != key
@@ -71,6 +80,22 @@ def test_a_teacher_is_known_by_its_training_images_wherever_they_lie_and_whateve
 )
 def test_a_teachers_name_is_that_of_its_data(title: str, name: str) -> None:
     assert teacher_name(data(title=title)) == name
+
+
+def test_a_poisoned_training_is_another_training_and_says_so(tmp_path: Path) -> None:
+    class Deaf:
+        def log_metrics(self, metrics: dict[str, float], *, step: int) -> None:
+            pass
+
+    def trained(**training: Any) -> Teacher:
+        folder = teacher_training.TrainingFolder(tmp_path / str(len(training)), anew=True)
+        wanted = settings(epochs=1, **training)
+        return teacher_training.train(wanted, data(), folder, Console(io.StringIO()), cast(Any, Deaf()))
+
+    honest, poisoned = trained(), trained(poison=PoisonSettings(target=1, share=0.5))
+    assert honest.hash != poisoned.hash and (honest.mean, honest.std) == (poisoned.mean, poisoned.std)
+    assert poisoned.provenance.endswith("seed 0, poisoned (0.5 of the images)")
+    assert "poisoned" not in honest.provenance
 
 
 def test_images_without_labels_judge_no_teacher() -> None:
@@ -126,3 +151,15 @@ def test_a_training_that_another_process_is_at_is_left_alone_even_to_train_anew(
     with TrainingFolder(tmp_path / "teachers" / "key", anew=True) as again:
         assert again.checkpoints.newest(rank=0, world_size=1) is None
         assert not list((tmp_path / "teachers" / "key").rglob("*.pt"))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="needs the extra [timm]")
+def test_a_teacher_without_batch_norm_is_trained_registered_and_found_again(home: Path) -> None:
+    vit = "timm:test_vit?img_size=8&patch_size=2&embed_dim=24&num_heads=2&depth=2"
+    wanted = settings(epochs=2, learning_rate=0.05)
+    wanted = dataclasses.replace(wanted, teacher=dataclasses.replace(wanted.teacher, architecture=vit))
+    common = {"home": home, "tracking_uri": default_tracking_uri(home), "console": Console(io.StringIO())}
+    trained = obtain_teacher(wanted, load_dataset(wanted.dataset), **common, name="vit-teacher")
+    found = obtain_teacher(wanted, load_dataset(wanted.dataset), **common)
+    assert (found.architecture, found.hash) == (vit, trained.hash)
+    assert found.provenance.startswith("models:/vit-teacher/1")

@@ -13,6 +13,7 @@ from dfkd.search.optuna_space import (
     make_sampler,
     open_study,
     random_points,
+    reported_values,
     settled_params,
     stale_params,
     study_storage,
@@ -177,3 +178,13 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         study_storage(tmp_path / "file" / "study.db")
+
+
+def test_what_every_trial_reported_is_found_again(tmp_path: Path) -> None:
+    study = open_study(tmp_path / "optuna.db", name="a", direction="maximize")
+    study.enqueue_trial({"rate": 0.25})
+    trial = study.ask({"rate": FloatDistribution(0.1, 0.3)})
+    trial.report(0.5, 0)
+    trial.report(0.75, 4)
+    again = open_study(tmp_path / "optuna.db", name="a", direction="maximize")  # which closes the trial as stale
+    assert reported_values(again) == [({"rate": 0.25}, {0: 0.5, 4: 0.75})]

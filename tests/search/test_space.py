@@ -99,7 +99,7 @@ def one(path: str, **parameter: object) -> dict[str, Any]:
         ({"name": "a/b"}, "name: expected only letters"),
         ({"objective": {"metric": "agrement"}}, "objective.metric: 'agrement' is unknown. Did you mean 'agreement'?"),
         ({"objective": {"metric": "kl", "direction": "maximize"}}, "objective.direction: 'kl' is better the smaller"),
-        ({"sampler": {"name": "cma"}}, "sampler.name: 'cma' is unknown. Valid: tpe, random, qmc, gp."),
+        ({"sampler": {"name": "cma"}}, "sampler.name: 'cma' is unknown. Valid: tpe, random, qmc, gp, nsga2."),
         ({"promotion": "auto"}, "promotion: 'auto' is unknown. Did you mean 'automatic'?"),
         ({"tracking": {"images": "sometimes"}}, "tracking.images: expected true or false, got 'sometimes'."),
         (

@@ -5,7 +5,14 @@ from dataclasses import replace
 import pytest
 
 from dfkd.settings.distillation import DistillationSettings
-from dfkd.settings.experiment import DatasetSettings, ExperimentSettings, StudentSettings, TeacherSettings
+from dfkd.settings.experiment import (
+    DatasetSettings,
+    ExperimentSettings,
+    PoisonSettings,
+    StudentSettings,
+    TeacherSettings,
+    TeacherTrainingSettings,
+)
 from dfkd.settings.synthesis import (
     CategoryAwareSettings,
     DaflSettings,
@@ -60,3 +67,11 @@ def test_a_warm_up_counts_among_the_epochs_of_a_run() -> None:
     assert (SETTINGS.warm_up_epochs, SETTINGS.total_epochs) == (3, 10)
     noise = replace(SETTINGS, synthesis=RandomNoiseSettings())
     assert (noise.warm_up_epochs, noise.total_epochs) == (0, 7)
+
+
+def test_a_teacher_is_trusted_where_it_is_trained_here_or_said_to_be() -> None:
+    poisoned = TeacherTrainingSettings(poison=PoisonSettings())
+    assert TeacherSettings(architecture="resnet20").trust == "trusted"
+    assert TeacherSettings(weights="somebody.safetensors").trust == "unknown"
+    assert TeacherSettings(weights="somebody.safetensors", provenance="trusted").trust == "trusted"
+    assert TeacherSettings(architecture="resnet20", training=poisoned).trust == "unknown"

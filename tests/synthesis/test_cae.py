@@ -152,9 +152,24 @@ def test_bank_batches_are_balanced_with_several_sources_a_class(build: Build) ->
 def test_simclr_batches_hold_two_views_of_each_image_side_by_side(build: Build) -> None:
     method = build(kind="simclr")
     method.synthesize(0, 0.0)
-    images = method.sample(20).images
-    assert torch.equal(images[0::2], images[1::2])
-    assert len(images.flatten(1).unique(dim=0)) > 5
+    batch = method.sample(20)
+    assert batch.labels is not None and batch.sources is not None
+    assert torch.equal(batch.labels[0::2], batch.labels[1::2])
+    assert torch.equal(batch.sources[0::2], batch.sources[1::2])
+    assert batch.images.shape[0] == 20 and batch.images.min() >= 0 and batch.images.max() <= 1
+    assert len(batch.images.flatten(1).unique(dim=0)) == 20  # no view is another
+
+
+def test_simclr_views_differ_in_brightness_and_scale_not_by_a_shift_alone(build: Build) -> None:
+    """What a shift and a flip leave as it is, would tell the two views together for nothing."""
+    method = build(kind="simclr")
+    one = torch.linspace(0.2, 0.8, 8).expand(1, 1, 8, 8)  # brightens from left to right
+    views = method._views(one.repeat(200, 1, 1, 1))
+    contrast = (
+        views.mean(dim=2).diff(dim=-1).abs().mean(dim=(1, 2))
+    )  # of neighbouring columns: smaller in a closer crop
+    assert contrast.std() / contrast.mean() > 0.1
+    assert views.mean(dim=(1, 2, 3)).std() > 0.05
 
 
 def test_half_of_a_fresh_batch_comes_from_the_generator_at_this_moment(build: Build) -> None:

@@ -9,7 +9,15 @@ try:
 except ImportError:
     timm = None
 
-NETWORKS = ["digits_student", "torchvision:resnet18", "torchvision:mobilenet_v3_small", "timm:resnet10t"]
+NETWORKS = [
+    "digits_student",
+    "torchvision:resnet18",
+    "torchvision:mobilenet_v3_small",
+    "timm:resnet10t",
+    "timm:test_vit?img_size=32&patch_size=4",
+    "timm:convnext_atto?depths=[1,1,1,1]&dims=[8,8,8,8]",
+]
+needs_timm = pytest.mark.skipif(timm is None, reason="needs the extra [timm]")
 
 
 @pytest.mark.parametrize("architecture", NETWORKS)
@@ -68,7 +76,29 @@ def test_timm_networks_without_timm_name_the_extra():
         build_network("timm:resnet18", num_classes=5, in_channels=3)
 
 
-@pytest.mark.skipif(timm is None, reason="needs the extra [timm]")
+@needs_timm
 def test_an_unknown_timm_name_is_answered_with_the_one_that_was_meant():
     with pytest.raises(ValueError, match=r"has no 'resnet-18'. Did you mean 'resnet18'\?"):
         build_network("timm:resnet-18", num_classes=5, in_channels=3)
+
+
+@needs_timm
+def test_arguments_of_timms_builder_are_understood():
+    model = build_network("timm:test_vit?img_size=8&patch_size=2&depth=1", num_classes=5, in_channels=1)
+
+    assert model.network.patch_embed.num_patches == 16
+    assert len(model.network.blocks) == 1
+
+
+@needs_timm
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("img_size", "expected arguments such as img_size=32&patch_size=4 after the question mark"),
+        ("img_size=small", "each a number, true, false or a list"),
+        ("imgsize=32", "timm cannot build 'test_vit' with {'imgsize': 32}: .*imgsize"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        build_network(f"timm:test_vit?{arguments}", num_classes=5, in_channels=3)

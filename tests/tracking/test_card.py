@@ -46,3 +46,11 @@ def test_only_a_shifted_teacher_is_called_so(card: StudentCard) -> None:
 
     assert "shifted" not in card.to_markdown()
     assert "shifted teacher" in dataclasses.replace(card, teacher_shifted=True).to_markdown()
+
+
+def test_a_card_says_whether_the_teachers_maker_is_trusted(card: StudentCard) -> None:
+    import dataclasses
+
+    assert "**Teacher provenance** unknown: if somebody hid a backdoor" in card.summary()
+    trusted = dataclasses.replace(card, teacher_provenance="trusted").summary()
+    assert "**Teacher provenance** trusted\n" in trusted and "backdoor" not in trusted

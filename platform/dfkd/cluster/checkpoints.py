@@ -82,6 +82,11 @@ class CheckpointStore:
             warn(f"{self._folder(epoch)}: the checkpoint is damaged; using the one before.")
         return None
 
+    def remove(self) -> None:
+        """Remove every checkpoint: the run has ended, and what it gave is kept elsewhere."""
+        for epoch in self._epochs():
+            self._fs.delete_dir(self._folder(epoch))
+
     def check_writable(self) -> None:
         """Raise OSError unless files can be written, by writing one."""
         self._fs.create_dir(self._root, recursive=True)

@@ -80,6 +80,11 @@ def check_fits(settings: ExperimentSettings, workers: int) -> None:
         )
 
 
+def num_devices(settings: ExperimentSettings) -> int:
+    """Return how many workers of these settings the cluster can ever run at once."""
+    return int(limits()["GPU" if uses_gpu(settings) else "CPU"])
+
+
 def concurrent_trials(settings: ExperimentSettings, workers: int, *, wanted: int | None) -> int:
     """Return how many trials may run at once so that each can get all of its workers: at least 1.
 
@@ -87,8 +92,7 @@ def concurrent_trials(settings: ExperimentSettings, workers: int, *, wanted: int
     """
     if wanted and autoscales() and known_growth() is None:
         return wanted
-    kind = "GPU" if uses_gpu(settings) else "CPU"
-    fits = max(1, int(limits()[kind] // workers))
+    fits = max(1, num_devices(settings) // workers)
     return min(fits, wanted) if wanted else fits
 
 

@@ -28,6 +28,7 @@ class StudySearch(OptunaSearch):  # type: ignore[misc]
         plan: its space is searched, and its key says which points are the same.
         metric: key of the reports that trials are compared by.
         mode: ``min`` or ``max``.
+        further: the same of further objectives, which a trial's last report alone holds.
         sampler: proposes the points.
         storage: of the study.
         study_name: of a study in it.
@@ -40,20 +41,24 @@ class StudySearch(OptunaSearch):  # type: ignore[misc]
         *,
         metric: str,
         mode: str,
+        further: Sequence[tuple[str, str]] = (),
         sampler: optuna.samplers.BaseSampler,
         storage: optuna.storages.BaseStorage,
         study_name: str,
         first: Sequence[Mapping[str, Any]],
     ) -> None:
         self._plan = plan
+        self._metrics = [metric, *(key for key, _ in further)]
         super().__init__(
             space=distributions(plan.space),
-            metric=metric,
-            mode=mode,
+            metric=self._metrics if further else metric,
+            mode=[mode, *(mode for _, mode in further)] if further else mode,
             sampler=sampler,
             storage=storage,
             study_name=study_name,
         )
+        # Ray Tune (2.60) refuses a report without a metric that the searcher names, and only the last one has them all.
+        self._metric, self._mode = metric, mode
         self._known = {self._key(params) for params in settled_params(self._ot_study)} | {None}
         self._last_epoch: dict[str, int] = {}
         enqueue(self._ot_study, first)
@@ -90,6 +95,8 @@ class StudySearch(OptunaSearch):  # type: ignore[misc]
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Note the objective after an epoch; one that is told again after a restart is known."""
+        if len(self._metrics) > 1:  # Optuna takes no such values of several objectives
+            return
         epoch = result.get("epoch", -1)
         if epoch > self._last_epoch.get(trial_id, -1):
             self._last_epoch[trial_id] = epoch
@@ -98,11 +105,11 @@ class StudySearch(OptunaSearch):  # type: ignore[misc]
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell Optuna how a trial ended; one that was stopped early has its last value, as PRUNED."""
         trial, result = self._ot_trials[trial_id], result or {}
-        value = result.get(self.metric, math.nan)
-        if error or not math.isfinite(value):
+        values = [result.get(metric, math.nan) for metric in self._metrics]
+        if error or not all(map(math.isfinite, values)):
             self._ot_study.tell(trial, state=TrialState.FAIL)
         elif result.get("finished"):
-            self._ot_study.tell(trial, value)
+            self._ot_study.tell(trial, values)
         else:
             self.on_trial_result(trial_id, result)  # the report at which it was stopped has not come here
             self._ot_study.tell(trial, state=TrialState.PRUNED)

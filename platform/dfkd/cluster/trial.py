@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ray import tune
@@ -17,6 +18,7 @@ from dfkd.cluster.worker import RUN_ERRORS, run_worker
 from dfkd.search.space import SearchSpace
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import settings_key
+from dfkd.tasks.further_objectives import further_scores
 
 FAILURE_KEY = "failure"  # why a trial cannot end well, whoever runs it
 
@@ -67,8 +69,10 @@ def run_trial(params: dict[str, Any], *, plan: TrialPlan, materials: Materials, 
     settings = plan.resolve(params)
     try:
         if settings.workers == 1:
-            session = LocalSession(choose_device(settings), tune.report, CheckpointStore(plan.trial_uri(settings)))
-            run_worker(settings, materials, session, image_every=plan.image_every)
+            device, objectives = choose_device(settings), plan.space.settings.further_objectives
+            session = LocalSession(device, tune.report, CheckpointStore(plan.trial_uri(settings)))
+            read_off = partial(further_scores, objectives, teacher=materials.teacher, device=device)
+            run_worker(settings, materials, session, image_every=plan.image_every, at_end=read_off)
         else:
             _run_on_ray_train(settings, materials, plan)
     except RUN_ERRORS as error:

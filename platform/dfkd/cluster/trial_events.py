@@ -10,9 +10,15 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from dfkd.cluster.trial import FAILURE_KEY
-from dfkd.cluster.worker import PREVIEW_KEY, WARNING_KEY, Report
+from dfkd.cluster.worker import DEVICE_KEY, PREVIEW_KEY, WARNING_KEY, Report
 
-OWN_KEYS = ("epoch", "finished", PREVIEW_KEY, WARNING_KEY)  # of reports, beside metrics such as `probe/agreement`
+OWN_KEYS = (
+    "epoch",
+    "finished",
+    DEVICE_KEY,
+    PREVIEW_KEY,
+    WARNING_KEY,
+)  # of reports, beside metrics such as `probe/agreement`
 
 
 class TrialListener(Protocol):

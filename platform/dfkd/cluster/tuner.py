@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from dfkd.assembly import Materials
 from dfkd.cluster.checkpoints import RAY_TUNE
-from dfkd.cluster.early_stopping import EarlyStopping
+from dfkd.cluster.early_stopping import EarlyStopping, Reported
 from dfkd.cluster.resources import concurrent_trials, trial_resources
 from dfkd.cluster.searcher import StudySearch
 from dfkd.cluster.trial import TrialPlan, run_trial
@@ -87,16 +87,21 @@ def make_searcher(
     plan: TrialPlan,
     *,
     objective: Objective,
+    further: Sequence[Objective] = (),
     sampler: optuna.samplers.BaseSampler,
     storage: optuna.storages.BaseStorage,
     study_name: str,
     first: Sequence[dict[str, Any]],
 ) -> StudySearch:
-    """Return the searcher; ``first`` are the parameters of the first trials, the default settings among them."""
+    """Return the searcher; ``first`` are the parameters of the first trials, the default settings among them.
+
+    ``further`` are what trials are compared by besides.
+    """
     return StudySearch(
         plan,
         metric=objective.metric,
         mode=objective.mode,
+        further=[(other.metric, other.mode) for other in further],
         sampler=sampler,
         storage=storage,
         study_name=study_name,
@@ -104,10 +109,8 @@ def make_searcher(
     )
 
 
-def make_scheduler(plan: TrialPlan, objective: Objective) -> TrialScheduler | None:
-    """Return who stops trials early, if the search wants it."""
-    return (
-        EarlyStopping(plan, metric=objective.metric, mode=objective.mode)
-        if plan.space.settings.early_stopping
-        else None
-    )
+def make_scheduler(plan: TrialPlan, objective: Objective, earlier: Iterable[Reported] = ()) -> TrialScheduler | None:
+    """Return who stops trials early, if the search wants it; ``earlier`` is what its trials reported before."""
+    if plan.space.settings.early_stopping is None:
+        return None
+    return EarlyStopping(plan, metric=objective.metric, mode=objective.mode, earlier=earlier)

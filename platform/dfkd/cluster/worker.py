@@ -10,13 +10,14 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from dfkd.assembly import Materials, build_distillation, evaluate_student
+from dfkd.assembly import Materials, StudentEvaluation, build_distillation
 from dfkd.distillation import distill
 from dfkd.preview import png_grid
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.synthesis.protocol import Gather
 
 PREVIEW_KEY = "preview_png"  # base64 text: reports carry plain values only
+DEVICE_KEY = "device"  # what trains: known to the worker alone, since the driver may have another
 WARNING_KEY = "warning"  # what a person should know; a worker's own output is read by nobody
 #: Errors of the run itself, which a repetition would only give again; what kills a worker from outside is none of them.
 RUN_ERRORS = (FloatingPointError, ValueError)
@@ -58,15 +59,21 @@ class Session(Protocol):
 
 
 def run_worker(
-    settings: ExperimentSettings, materials: Materials, session: Session, *, image_every: int = 0
+    settings: ExperimentSettings,
+    materials: Materials,
+    session: Session,
+    *,
+    image_every: int = 0,
+    at_end: Callable[[nn.Module], dict[str, float]] | None = None,
 ) -> nn.Module:
     """Distil, or go on where the newest checkpoint stands, and report every epoch.
 
     Args:
         settings: the experiment.
-        materials: teacher, probe set, validation images, and the images of a baseline.
+        materials: teacher, probe set, real images for reports, label embeddings, and the images of a baseline.
         session: this worker's surroundings.
         image_every: epochs between previews of synthetic images; 0 sends none.
+        at_end: from the trained student to metrics that its last report holds besides.
 
     Returns:
         The trained student.
@@ -76,11 +83,13 @@ def run_worker(
         materials.teacher,
         device=session.device,
         images=materials.images,
+        label_embeddings=materials.label_embeddings.get(settings.label_embeddings),
         rank=session.rank,
         world_size=session.world_size,
         wrap=session.wrap,
         gather=session.gather,
     )
+    evaluate = StudentEvaluation(run, settings, materials)
     notes: list[str] = []
     saved = session.restore(notes.append)
     told: Report = {WARNING_KEY: " ".join(notes)} if notes else {}  # with the next report, once
@@ -95,9 +104,12 @@ def run_worker(
         seconds = time.monotonic() - started
         metrics = session.average(run.network, epoch_report.metrics)
         report: Report = metrics | {"epoch": epoch_report.epoch, "time/epoch_seconds": seconds, "finished": last}
+        report[DEVICE_KEY] = describe_device(session.device)
+        report |= {f"time/{part}_seconds": value for part, value in epoch_report.seconds.items()}
         report["time/elapsed_seconds"] = time.monotonic() - began  # evaluation, checkpoints, reports; no interruption
         if session.rank == 0:
-            report |= evaluate_student(run, settings, materials)
+            report |= evaluate()
+            report |= at_end(run.pair.student) if at_end and last else {}
         if last or run.epoch % settings.distillation.checkpoint_every == 0:
             session.save({"run": run.state_dict(), "report": report}, epoch=run.epoch)
         wants_image = image_every and (last or epoch_report.epoch % image_every == 0)
@@ -106,3 +118,8 @@ def run_worker(
         session.report(report | told)
         told, started = {}, time.monotonic()
     return run.pair.student
+
+
+def describe_device(device: torch.device) -> str:
+    """Return ``cpu``, or the kind of the device and the name of the model: ``cuda (NVIDIA H100 80GB HBM3)``."""
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type

@@ -7,7 +7,7 @@ from dataclasses import is_dataclass
 from typing import Any, get_args
 
 from dfkd.config.raw import Raw, merge
-from dfkd.config.type_hints import field_hints, member_of
+from dfkd.config.type_hints import field_hints, member_of, tags
 from dfkd.config.validation import SettingsError, load_settings
 from dfkd.config.wording import unknown_choice
 from dfkd.settings.experiment import ExperimentSettings
@@ -20,11 +20,12 @@ SCHEDULE = "schedule"
 def apply_schedule(raw: Mapping[str, Any]) -> Raw:
     """Return the experiment without the key ``schedule`` and with that schedule's values under its own.
 
-    A preset's ``synthesis`` is for its own method, a general schedule's for methods with a bank; any other method
-    takes only the student's part. A value that the method does not have is left out, a whole part's or one within it.
+    A preset is for its own method; an experiment that names none has the preset's. A general schedule is for any: its
+    ``synthesis`` for methods with a bank, of which a value that the method does not have is left out, a whole part's or
+    one within it; other methods take only the student's part.
 
     Raises:
-        ValueError: no schedule has this name.
+        ValueError: no schedule has this name, or it is the preset of another method.
     """
     own = {key: value for key, value in raw.items() if key != SCHEDULE}
     if SCHEDULE not in raw:
@@ -34,14 +35,22 @@ def apply_schedule(raw: Mapping[str, Any]) -> Raw:
         raise ValueError(f"{SCHEDULE}: {unknown_choice(name, tuple(SCHEDULES))}")
     schedule = dict(SCHEDULES[name])
     method = _method(merge(schedule, own))
-    schedule["synthesis"] = _known(schedule["synthesis"], method) if _is_for(schedule, method) else {}
+    is_preset = "method" in schedule["synthesis"]
+    if is_preset and _method(schedule) is not method:
+        raise ValueError(f"{SCHEDULE}: {_of_another_method(name, method)}")
+    takes_synthesis = is_preset or issubclass(method, RoundsSettings)
+    schedule["synthesis"] = _known(schedule["synthesis"], method) if takes_synthesis else {}
     return merge(schedule, own)
 
 
-def _is_for(schedule: Mapping[str, Any], method: type) -> bool:
-    if "method" in schedule["synthesis"]:
-        return _method(schedule) is method
-    return issubclass(method, RoundsSettings)
+def _of_another_method(name: str, method: type) -> str:
+    """Return why a preset cannot be taken, and which schedules can."""
+    theirs, ours = SCHEDULES[name]["synthesis"]["method"], tags((method,))[0]
+    fitting = [other for other, schedule in SCHEDULES.items() if schedule["synthesis"].get("method", ours) == ours]
+    return (
+        f"'{name}' is a preset of the method '{theirs}', whose synthesis says nothing to '{ours}' (synthesis.method). "
+        f"Valid: {', '.join(fitting)}; or `synthesis: {{method: {theirs}}}`."
+    )
 
 
 def _known(values: Mapping[str, Any], cls: type) -> Raw:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from dfkd.data.decode import ExampleSource, ImageFormat, decode_examples
+from dfkd.data.decode import ExampleSource, ImageFormat, decode_examples, open_example
 from dfkd.settings.tasks.dense import AnnotatedImagesSettings
 
 IGNORED = 255  # in masks: of no class, or of one that nobody knows
@@ -159,19 +159,19 @@ def _decode_images(
         sizes[index] = image.size
         return image, 0
 
-    first = source.open_image(0)
+    examples = ExampleSource(count, read, source.describe_image, labelled=False)
+    first, _ = open_example(examples, 0)
     height, width = settings.image_size or (first.height, first.width)
     image_format = ImageFormat(
         settings.channels, height=height, width=width, resize=settings.image_size is not None, convert=True
     )
-    decoded = decode_examples(ExampleSource(count, read, source.describe_image, labelled=False), image_format)
-    return decoded.images, sizes, replace(source, num_images=count)
+    return decode_examples(examples, image_format).images, sizes, replace(source, num_images=count)
 
 
 def _read(source: AnnotatedSource[Target], index: int) -> Target:
     try:
         return source.read_target(index)
-    except (ValueError, OSError, SyntaxError) as error:  # PIL raises SyntaxError for a broken PNG
+    except Exception as error:  # a decoder may raise anything on a damaged file
         raise ValueError(f"{source.describe_target(index)}: {error}") from error
 
 

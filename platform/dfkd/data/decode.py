@@ -104,7 +104,7 @@ def decode_examples(source: ExampleSource, image_format: ImageFormat) -> ImageSe
 
 def _choose_format(settings: DatasetSettings, source: ExampleSource) -> ImageFormat:
     """Return the settings' format, with the first image's channels and size where they leave them open."""
-    first, _ = _open(source, 0)
+    first, _ = open_example(source, 0)
     size = settings.image_size
     return ImageFormat(
         channels=settings.channels or _own_channels(first),
@@ -119,8 +119,12 @@ def _own_channels(image: Image.Image) -> int:
     return 1 if image.mode in _GREY_MODES else 3
 
 
-def _open(source: ExampleSource, index: int) -> tuple[Image.Image, int]:
-    """Return the decoded image and its label."""
+def open_example(source: ExampleSource, index: int) -> tuple[Image.Image, int]:
+    """Return the decoded image and its label.
+
+    Raises:
+        ValueError: naming the image, if it does not decode or is too large.
+    """
     try:
         image, label = source.read(index)
         limit = Image.MAX_IMAGE_PIXELS  # PIL itself only warns up to twice its limit
@@ -134,7 +138,7 @@ def _open(source: ExampleSource, index: int) -> tuple[Image.Image, int]:
 
 def _read(source: ExampleSource, index: int, image_format: ImageFormat) -> tuple[NDArray[np.uint8], int]:
     """Return pixels [H, W, C] with the wanted channels, and the label."""
-    image, label = _open(source, index)
+    image, label = open_example(source, index)
     if image.mode.split(";")[0] in _DEEP_MODES:
         raise ValueError(
             f"{source.describe(index)}: expected 8 bits a channel, got an image of mode {image.mode}. "

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dfkd.jobs.front import find_front
 from dfkd.jobs.preparation import REPORT_KEYS
 from dfkd.jobs.running import Running
 from dfkd.jobs.trial_records import TrialRecord
+from dfkd.search.front import Front
 from dfkd.search.selection import TieMargin, TrialScore, choose, estimate_tie_margin
 from dfkd.search.trust import TrustReport, trust_report
 from dfkd.settings.search import ObjectiveSettings
@@ -27,6 +29,7 @@ class Choice:
         default: the default settings' trial, if it ran to its end.
         check: the default settings with another number of workers, if they ran to their end.
         trust: how good a choice without labels was, in hindsight.
+        front: of a search with several objectives, whose rule chose; None with one.
     """
 
     record: TrialRecord
@@ -35,10 +38,13 @@ class Choice:
     default: TrialRecord | None
     check: TrialRecord | None
     trust: TrustReport
+    front: Front | None = None
 
 
 def choose_trial(running: Running) -> Choice:
     """Return the best trial by the search's objective, where ties go to the default settings.
+
+    With several objectives it is the point of their front that the search's rule picks.
 
     Raises:
         ValueError: no trial ran to its end.
@@ -46,12 +52,14 @@ def choose_trial(running: Running) -> Choice:
     records, objective = running.searched(), running.space.settings.objective
     chosen, margin, scores = _choose(running, records, objective)
     data_free = objective if objective.needs == "no real image" else ObjectiveSettings(metric="agreement")
+    front = find_front(running.space.settings, records)
     blind = (chosen, margin, scores) if data_free is objective else _choose(running, records, data_free)
     best = choose(scores, objective.goal)
+    selected = next(score for score in scores if score.key == front.chosen) if front else chosen
     by_key = {record.key: record for record in records}
     defaults = [record for record in running.records.all() if record.is_default and record.status == "complete"]
     return Choice(
-        record=by_key[chosen.key],
+        record=by_key[selected.key],
         best=by_key[best.key],
         margin=margin,
         default=next((record for record in defaults if record in records), None),
@@ -60,10 +68,11 @@ def choose_trial(running: Running) -> Choice:
             blind[2],
             blind[0],
             data_free.goal,
-            selected=None if data_free is objective else chosen,
+            selected=None if selected is blind[0] else selected,
             objective_name=data_free.metric,
             validation_name="balanced validation accuracy" if _is_binary(records) else "validation accuracy",
         ),
+        front=front,
     )
 
 

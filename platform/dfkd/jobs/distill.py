@@ -3,49 +3,58 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dfkd.assembly import Materials, choose_device, load_images
 from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.local_session import LocalSession
-from dfkd.cluster.worker import PREVIEW_KEY, WARNING_KEY, Report, run_worker
+from dfkd.cluster.worker import DEVICE_KEY, PREVIEW_KEY, WARNING_KEY, Report, run_worker
+from dfkd.compression import check_compressible
 from dfkd.data import load_dataset
 from dfkd.data.real_data import RealData
+from dfkd.export import require_onnx
 from dfkd.jobs.command import open_output
+from dfkd.jobs.compression import CompressedScores, as_metrics, in_words, score_compressed, synthetic_images
 from dfkd.jobs.console import Console, percent
 from dfkd.jobs.curve import Curve
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.plain_json import plain_json
 from dfkd.jobs.probe_cache import obtain_probe_set
 from dfkd.jobs.ray_cluster import connected
+from dfkd.jobs.rehearsal import embed_all, rehearse
 from dfkd.jobs.students import judge, load_student
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.settings.checks import check_name
+from dfkd.settings.compression import CompressionSettings
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import flatten, settings_key, shareable, to_dict
+from dfkd.settings.search import TrackingSettings
+from dfkd.teachers import try_weights
+from dfkd.teachers.teacher import teacher_label
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
 from dfkd.tracking.mlflow_tracker import MlflowTracking
 from dfkd.tracking.protocol import Tracker
 
-IMAGE_EVERY = 5  # epochs
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DistillOptions:
-    """Options of ``experiments/distill.py``: see its ``--help``."""
+    """Options of ``experiments/distill.py``: see its ``--help``. ``tracking`` is of its config."""
 
     home: str | None = None
     tracking_uri: str | None = None
     name: str | None = None
     json_file: str | None = None
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)
+    compress_teacher: bool = False
 
     def __post_init__(self) -> None:
         if self.name is not None:
@@ -58,6 +67,8 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
     Returns:
         The test scores.
     """
+    if options.compress_teacher:
+        require_onnx("--compress-teacher")
     home = open_home(options.home)
     tracking_uri = resolve_tracking_uri(options.tracking_uri, home=home)
     json_file = open_output(options.json_file)
@@ -65,30 +76,45 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
     run_id = options.name or f"distill-{settings_key(settings)}-{unique}"
     folder = open_run_folder(home / "distillations" / run_id, settings)
     check_reachable(tracking_uri)
+    try_weights(settings.teacher)
     curve = Curve(folder / "curve.json")
     with _cluster_for(settings):
         data = load_dataset(settings.dataset)
+        label_embeddings = embed_all([settings], data.class_names)
         teacher = obtain_teacher(settings, data, home=home, tracking_uri=tracking_uri, console=console)
+        if options.compress_teacher:
+            check_compressible(teacher, CompressionSettings())
         materials = Materials(
             teacher=teacher,
-            probe=obtain_probe_set(teacher, home),
             validation=data.validation,
             images=load_images(settings, data),
+            label_embeddings=label_embeddings,
         )
+        rehearse([settings], materials, data)
+        materials = replace(materials, probe=obtain_probe_set(teacher, home))
         with MlflowTracking(tracking_uri, home, run_id) as tracking:
             run = tracking.open_parent("distillations", run_id, {"dfkd.kind": "distillation"})
             run.log_params(flatten(shareable(settings)) | {"commit": commit()} | versions())
             curve.start()
-            _train(settings, materials, str(folder), _listener(run, console, curve))
+            listener = _listener(run, console, curve)
+            _train(settings, materials, str(folder), listener, image_every=options.tracking.previews_every)
             state = CheckpointStore(str(folder)).newest(rank=0, world_size=settings.workers)
             assert state is not None  # the last epoch always leaves a checkpoint
             student = load_student(settings, teacher, state)
-            scores = judge(student, teacher, data.test, settings.tasks)
+            scores = judge(student, teacher, data.test, settings.tasks).scores
             run.log_metrics({f"test/{name}": value for name, value in scores.items()}, step=curve.num_epochs)
+            compressed = []
+            if options.compress_teacher:
+                synthetic = synthetic_images(settings, teacher, state, images=materials.images)
+                compressed = score_compressed(settings, teacher, synthetic, data.test)
+                run.log_metrics(as_metrics(compressed), step=curve.num_epochs)
             run.close("FINISHED")
     console.show(_summary(settings, data, scores, curve.seconds))
+    for row in compressed:
+        console.show(in_words(row))
     if json_file:
-        _write_json(json_file, settings, scores, curve)
+        device = state["report"].get(DEVICE_KEY, "unknown")
+        _write_json(json_file, settings, scores, curve, compressed, device)
     return scores
 
 
@@ -120,19 +146,22 @@ def _cluster_for(settings: ExperimentSettings) -> Iterator[None]:
         yield
 
 
-def _train(settings: ExperimentSettings, materials: Materials, uri: str, listen: Callable[[Report], None]) -> None:
+def _train(
+    settings: ExperimentSettings, materials: Materials, uri: str, listen: Callable[[Report], None], *, image_every: int
+) -> None:
     """Run one worker here, or several on Ray Train."""
     if settings.workers == 1:
         session = LocalSession(choose_device(settings), listen, CheckpointStore(uri))
-        run_worker(settings, materials, session, image_every=IMAGE_EVERY)
+        run_worker(settings, materials, session, image_every=image_every)
     else:
         from dfkd.cluster.data_parallel import run_data_parallel_here
 
-        run_data_parallel_here(settings, materials, uri, image_every=IMAGE_EVERY, on_report=listen)
+        run_data_parallel_here(settings, materials, uri, image_every=image_every, on_report=listen)
 
 
 def _listener(run: Tracker, console: Console, curve: Curve) -> Callable[[Report], None]:
     """Return what hears the epochs: it logs and prints them."""
+    devices: set[str] = set()
 
     def listen(report: Report) -> None:
         metrics = {name: value for name, value in report.items() if "/" in name}
@@ -140,6 +169,10 @@ def _listener(run: Tracker, console: Console, curve: Curve) -> Callable[[Report]
         if WARNING_KEY in report:
             console.say(report[WARNING_KEY])
         run.log_metrics(metrics, step=report["epoch"])
+        device = report.get(DEVICE_KEY)  # none in what an earlier release left to go on with
+        if device is not None and device not in devices:
+            devices.add(device)
+            run.set_tags({"device": device})
         if PREVIEW_KEY in report:
             run.log_image("synthetic images", base64.b64decode(report[PREVIEW_KEY]), step=report["epoch"])
         agreement, accuracy = metrics.get("probe/agreement"), metrics.get("val/accuracy/top1")
@@ -152,23 +185,32 @@ def _listener(run: Tracker, console: Console, curve: Curve) -> Callable[[Report]
 
 
 def _summary(settings: ExperimentSettings, data: RealData, scores: dict[str, float], seconds: float) -> str:
-    shifted = " (shifted teacher)" if settings.teacher.shifted else ""
+    teacher = f" ({teacher_label(shifted=True)})" if settings.teacher.shifted else ""
     lines = [
         f"{data.title}, seed {settings.seed}, {settings.workers} worker(s), {seconds / 60:.1f} minutes of distillation"
     ]
-    lines += [f"  {name:<28} {value:.4f}{shifted if 'teacher' in name else ''}" for name, value in scores.items()]
+    lines += [f"  {name:<28} {value:.4f}{teacher if 'teacher' in name else ''}" for name, value in scores.items()]
     return "\n".join(lines)
 
 
-def _write_json(file: Path, settings: ExperimentSettings, scores: dict[str, float], curve: Curve) -> None:
+def _write_json(
+    file: Path,
+    settings: ExperimentSettings,
+    scores: dict[str, float],
+    curve: Curve,
+    compressed: list[CompressedScores],
+    device: str,
+) -> None:
     facts = {
         "settings": shareable(settings),
+        "teacher": teacher_label(shifted=settings.teacher.shifted),
         "test": scores,
+        "compressed_teacher": [dataclasses.asdict(row) for row in compressed],
         "distillation_seconds": curve.seconds,
         "curve": curve.points,
         "commit": commit(),
         "versions": versions(),
         "cpu_count": os.cpu_count(),
-        "device": str(choose_device(settings)),
+        "device": device,
     }
     file.write_text(plain_json(facts))

@@ -1,4 +1,4 @@
-"""What a result was made with: commit, versions, device."""
+"""What a result was made with: commit and versions. The device is reported by the worker that has it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import platform
 import subprocess
 from pathlib import Path
 
+RESULTS = "benchmarks/results"  # changed by measuring, and no part of what is measured
 PACKAGES = ("dfkd", "torch", "torchvision", "ray", "optuna", "mlflow", "pyarrow")
 
 
@@ -29,7 +30,8 @@ def commit() -> str:
         if Path(_git(package, "rev-parse", "--show-toplevel")).resolve() / "platform" / "dfkd" != package:
             return "unknown"  # installed somewhere inside another project, whose commit says nothing of us
         head = _git(root, "rev-parse", "HEAD")
-        return head + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+        changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){RESULTS}")
+        return head + ("+" if changes else "")
     except (OSError, subprocess.CalledProcessError, subprocess.TimeoutExpired):
         return "unknown"
 

@@ -63,10 +63,13 @@ def run_evaluation(settings: ExperimentSettings, options: EvaluateOptions, conso
         scores = score_beside(model, teacher, images, tasks, device)
     console.show(f"{data.title}, {options.split} split: {len(images):,} images")
     console.show(f"  model    {describe(model)}")
-    console.show(f"  teacher  {describe(teacher) if teacher else 'none is known; --teacher names one'}")
+    label = teacher.label if teacher else "teacher"
+    console.show(f"  {label:<8} {describe(teacher) if teacher else 'none is known; --teacher names one'}")
     for note in [*notes(options.model, teacher, tracking_uri), *left_out(tasks, scores, images)]:
         console.show(f"  note     {note}")
-    console.show("\n".join(f"  {name:<32} {value:.4f}" for name, value in scores.items()))
+    shifted = f" ({label})" if teacher and teacher.shifted else ""
+    rows = [f"  {name:<32} {value:.4f}{shifted if 'teacher' in name else ''}" for name, value in scores.items()]
+    console.show("\n".join(rows))
     if json_file:
         facts = {"data": data.title, "split": options.split, "images": len(images), "scores": scores}
         facts |= {"model": facts_of(model), "teacher": facts_of(teacher) if teacher else None}
@@ -106,7 +109,8 @@ def teacher_source(
 ) -> TeacherSettings | None:
     """Return where the teacher is: as the command says, else as the config says, else as the registry knows."""
     if options.teacher is not None:
-        return described(options.teacher, settings, tracking_uri)
+        # Which images a file was trained on is not in it: what the config says of its teacher holds for this one too.
+        return replace(described(options.teacher, settings, tracking_uri), shifted=settings.teacher.shifted)
     if settings.teacher.weights is not None:
         return settings.teacher
     if data.train is None:
@@ -170,7 +174,7 @@ def notes(model: str, teacher: Teacher | None, tracking_uri: str) -> list[str]:
     """Return what a reader must know of the comparison."""
     if teacher is None:
         return []
-    found = ["shifted teacher: trained on other images than these"] if teacher.shifted else []
+    found = [f"{teacher.label}: trained on other images than these"] if teacher.shifted else []
     tags = version_tags(model, tracking_uri=tracking_uri) if model.startswith(REGISTRY) else {}
     if tags.get("kind") == "student" and tags["teacher_hash"] != teacher.hash:
         found.append(f"this student was distilled from another teacher ({tags['teacher_hash'][:16]})")

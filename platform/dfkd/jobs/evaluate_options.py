@@ -18,7 +18,7 @@ class EvaluateOptions:
         model: registry address or path of what is scored.
         split: of the data set.
         teacher: what to hold it against, named as the model is; None as the config says.
-        tasks: None of them for the config's.
+        tasks: None of them for the config's, or for all of a file of tasks on other data.
         json_file: where to write the scores for other programs.
         home: folder of everything that is kept; None is ``~/.dfkd``.
         tracking_uri: of MLflow; None takes ``MLFLOW_TRACKING_URI``, else a store in the home folder.

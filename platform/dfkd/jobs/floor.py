@@ -10,6 +10,7 @@ import ray
 from torch import Tensor, nn
 
 from dfkd.assembly import Materials, build_student, choose_device
+from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.local_session import LocalSession
 from dfkd.cluster.resources import uses_gpu
 from dfkd.cluster.worker import Report, run_worker
@@ -46,17 +47,23 @@ class FloorRun:
         return student.eval()
 
 
-def start_floor(settings: ExperimentSettings, materials: Materials) -> FloorRun:
-    """Start the floor of an experiment as one Ray task: same teacher, student, student steps, batch and seed."""
+def start_floor(settings: ExperimentSettings, materials: Materials, uri: str) -> FloorRun:
+    """Start the floor of an experiment as one Ray task: same teacher, student, student steps, batch and seed.
+
+    Args:
+        settings: of the experiment.
+        materials: of its trials.
+        uri: where the floor keeps its checkpoints; it goes on with what lies there.
+    """
     floor_settings = dataclasses.replace(settings, synthesis=RandomNoiseSettings(), workers=1)
     task = ray.remote(num_cpus=1, num_gpus=1 if uses_gpu(settings) else 0)(run_floor)
     needed = dataclasses.replace(materials, probe=None, validation=None, images=None)
-    return FloorRun(settings=floor_settings, reference=task.remote(floor_settings, needed))
+    return FloorRun(settings=floor_settings, reference=task.remote(floor_settings, needed, uri))
 
 
-def run_floor(settings: ExperimentSettings, materials: Materials) -> dict[str, Tensor]:
+def run_floor(settings: ExperimentSettings, materials: Materials, uri: str) -> dict[str, Tensor]:
     """Run KD on random noise and return the student's weights."""
     reports: list[Report] = []
-    session = LocalSession(choose_device(settings), reports.append)
+    session = LocalSession(choose_device(settings), reports.append, CheckpointStore(uri))
     student = run_worker(settings, materials, session)
     return {name: value.cpu() for name, value in student.state_dict().items()}

@@ -12,10 +12,11 @@ def remove_leftovers(running: Running, choice: Choice) -> None:
     """Remove the checkpoints of trials that can no longer be chosen, and what Ray Tune and Ray Train wrote.
 
     A search that goes on with more trials chooses among them, the best until now and the default settings, whose
-    checkpoints stay. What cannot be removed is told in a line.
+    checkpoints stay; with several objectives, the whole front's. What cannot be removed is told in a line.
     """
     plan = running.plan()
     needed = {record.key for record in (choice.record, choice.best, choice.default) if record is not None}
+    needed |= set(choice.front.keys) if choice.front else set()
     lost = [record.key for record in running.records.all() if record.key not in needed]
     folders = [plan.folder_of(key) for key in lost]
     folders += [f"{plan.folder_of(key)}/{RAY_TRAIN}" for key in needed] + [f"{running.storage.rstrip('/')}/{RAY_TUNE}"]

@@ -15,9 +15,11 @@ from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.floor import FloorRun
 from dfkd.jobs.probe_cache import exam_hash
 from dfkd.jobs.running import Running
+from dfkd.jobs.start_up import StartUp, start_up
 from dfkd.jobs.story import description, search_artifacts
-from dfkd.jobs.students import count_parameters, judge, load_student
+from dfkd.jobs.students import Judgement, count_parameters, judge, load_student
 from dfkd.jobs.teacher import description_of
+from dfkd.search.front import Front
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import shareable
 from dfkd.teachers import save_teacher
@@ -37,6 +39,8 @@ class Outcome:
         floor_scores: of KD on random noise there; empty where it failed.
         student_parameters: count.
         teacher_parameters: count.
+        teacher_label: what tables call the teacher.
+        start_up: how long its trials took to begin.
         registered: the version in the registry.
     """
 
@@ -45,6 +49,8 @@ class Outcome:
     floor_scores: Mapping[str, float]
     student_parameters: int
     teacher_parameters: int
+    teacher_label: str
+    start_up: StartUp
     registered: RegisteredModel
 
 
@@ -62,7 +68,8 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
     plan, teacher = running.plan(), running.materials.teacher
     settings = plan.resolve(choice.record.params)
     student = load_student(settings, teacher, last_state(plan.trial_uri(settings), world_size=plan.workers))
-    scores = judge_once(running, choice, settings, student)
+    judgement = judge_once(running, choice, settings, student)
+    scores = judgement.scores
     registered = register_once(running, choice, settings, student, scores)
     floor_scores = score_floor(running, floor, settings)
     parent.log_metrics(
@@ -71,22 +78,24 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
         | {f"trust/{name}": value for name, value in choice.trust.numbers().items()},
         step=0,
     )
-    log_files(running, parent, student)
+    log_files(running, parent, judgement.confusion, choice.front)
     outcome = Outcome(
         choice=choice,
         scores=scores,
         floor_scores=floor_scores,
         student_parameters=count_parameters(student),
         teacher_parameters=count_parameters(teacher.model),
+        teacher_label=teacher.label,
+        start_up=start_up(running.records.all()),
         registered=registered,
     )
     parent.set_description(description(running, outcome))
     return outcome
 
 
-def log_files(running: Running, parent: Tracker, student: nn.Module) -> None:
+def log_files(running: Running, parent: Tracker, confusion: list[list[int]], front: Front | None) -> None:
     """Give the parent run its tables and plots; one that cannot be made is told in a line, and left out."""
-    for what, make in search_artifacts(running, student).items():
+    for what, make in search_artifacts(running, confusion, front).items():
         try:
             files = make()
         except Exception as error:  # of whatever library draws it
@@ -96,18 +105,16 @@ def log_files(running: Running, parent: Tracker, student: nn.Module) -> None:
             parent.log_artifact(name, content)
 
 
-def judge_once(
-    running: Running, choice: Choice, settings: ExperimentSettings, student: nn.Module
-) -> Mapping[str, float]:
-    """Return the student's scores on the test split, which it sees once, however often the search goes on."""
+def judge_once(running: Running, choice: Choice, settings: ExperimentSettings, student: nn.Module) -> Judgement:
+    """Return what the test split says of the student, which sees it once, however often the search goes on."""
     known = running.folder.facts().get("judged", {})
-    if known.get("key") == choice.record.key:
-        return dict(known["scores"])
+    if known.pop("key", None) == choice.record.key:
+        return Judgement(**known)
     on_test = "judging it on the test split, once" if running.data.test else "there are no test images to judge it on"
     running.console.say(f"chosen: trial {choice.record.number + 1}; {on_test}")
-    scores = judge(student, running.materials.teacher, running.data.test, settings.tasks)
-    running.folder.note(judged={"key": choice.record.key, "scores": scores})
-    return scores
+    judgement = judge(student, running.materials.teacher, running.data.test, settings.tasks)
+    running.folder.note(judged={"key": choice.record.key} | judgement.to_dict())
+    return judgement
 
 
 def score_floor(running: Running, floor: FloorRun | None, settings: ExperimentSettings) -> Mapping[str, float]:
@@ -118,7 +125,7 @@ def score_floor(running: Running, floor: FloorRun | None, settings: ExperimentSe
     student = floor.wait(teacher, running.console)
     if student is None:
         return {}
-    scores = judge(student, teacher, running.data.test, settings.tasks)
+    scores = judge(student, teacher, running.data.test, settings.tasks).scores
     running.folder.note(floor_scores=scores)
     return scores
 
@@ -130,7 +137,7 @@ def register_once(
     known = running.folder.facts().get("registered", {})
     if known.get("key") == choice.record.key:
         return RegisteredModel(**known["model"])
-    teacher, architecture = running.materials.teacher, settings.student.architecture
+    teacher, architecture = running.materials.teacher, settings.student.network
     copy = running.folder.path / "student.safetensors"
     save_teacher(copy, dataclasses.replace(teacher, model=student, architecture=architecture, hash=""))
     try:
@@ -142,7 +149,8 @@ def register_once(
                 description=description_of(teacher, architecture=architecture),
                 card=make_card(running, choice, settings, student, scores),
                 run_id=running.tracking.parent_run_id,
-                promotion=running.space.settings.promotion,
+                # Which point of a front is champion is a person's decision: its versions do not compare by one number.
+                promotion="manual" if choice.front else running.space.settings.promotion,
             )
     except ConnectionError as error:
         raise ConnectionError(
@@ -179,4 +187,5 @@ def make_card(
         seed=settings.seed,
         commit=commit(),
         versions=versions(),
+        teacher_provenance=settings.teacher.trust,
     )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.resources import autoscales, check_fits, num_nodes
 from dfkd.data.real_data import RealData
+from dfkd.jobs.console import Console
 from dfkd.search.space import CHECK_WORKERS, SearchSpace
+from dfkd.settings.experiment import ExperimentSettings
+from dfkd.settings.search import ObjectiveSettings
 from dfkd.tracking.home import refuse_local_store_on_cluster
 
 #: Objective of a search -> key of a trial's reports.
@@ -30,17 +34,29 @@ def check_cluster(space: SearchSpace, *, tracking_uri: str, storage: str | None)
     """
     settings = space.resolve({})
     check_fits(settings, settings.workers)
-    if space.checks_workers:
-        try:
-            check_fits(settings, CHECK_WORKERS)
-        except ValueError as error:
-            raise ValueError(f"{error} The check with two workers is left out with `workers_check: false`.") from None
+    check_places(tracking_uri=tracking_uri, storage=storage)
+
+
+def check_places(*, tracking_uri: str, storage: str | None) -> None:
+    """Raise ValueError if the connected cluster's nodes could not all reach MLflow's store and the checkpoints."""
     refuse_local_store_on_cluster(tracking_uri, num_nodes=num_nodes())
     if storage is None and (num_nodes() > 1 or autoscales()):
         raise ValueError(
             "--storage: the cluster has several nodes or may get them, and checkpoints in the home folder would lie on "
             "each node's own disk. Give a folder that all nodes share, or an address such as s3://bucket/prefix."
         )
+
+
+def with_checks_that_fit(space: SearchSpace, console: Console) -> SearchSpace:
+    """Return the search without its run of two workers where the cluster can never give them, and say so."""
+    if not space.checks_workers:
+        return space
+    try:
+        check_fits(space.resolve({}), CHECK_WORKERS)
+    except ValueError as error:
+        console.say(f"no run with {CHECK_WORKERS} workers on Ray Train to compare one worker with: {error}")
+        return replace(space, settings=replace(space.settings, workers_check=False))
+    return space
 
 
 def resolve_storage(storage: str, *, name: str) -> str:
@@ -59,18 +75,18 @@ def resolve_storage(storage: str, *, name: str) -> str:
     return uri
 
 
-def check_objective(space: SearchSpace, data: RealData) -> None:
+def check_objective(objective: ObjectiveSettings, settings: ExperimentSettings, data: RealData) -> None:
     """Raise ValueError if the objective needs images that the dataset does not have."""
-    metric = space.settings.objective.metric
-    if space.settings.objective.needs != "no real image" and data.validation is None:
+    metric, needs = objective.metric, objective.needs
+    if needs != "no real image" and data.validation is None:
         raise ValueError(
-            f"objective.metric: '{metric}' needs {space.settings.objective.needs}, and the dataset has no validation "
+            f"objective.metric: '{metric}' needs {needs}, and the dataset has no validation "
             "split. Use 'agreement' or 'kl', which need none, or set dataset.validation_fraction."
         )
-    if space.settings.objective.needs == "labelled real images" and data.validation and data.validation.labels is None:
+    if needs == "labelled real images" and data.validation and data.validation.labels is None:
         raise ValueError(
             f"objective.metric: '{metric}' needs labels, and the validation images have none. Use 'agreement_real'."
         )
     task = REPORT_KEYS[metric].split("/")[1]
-    if metric not in ("agreement", "kl") and task not in space.resolve({}).tasks:
+    if metric not in ("agreement", "kl") and task not in settings.tasks:
         raise ValueError(f"objective.metric: '{metric}' needs the task '{task}' in experiment.tasks.")

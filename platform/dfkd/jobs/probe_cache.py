@@ -15,10 +15,9 @@ from dfkd.teachers import Teacher
 
 def obtain_probe_set(teacher: Teacher, home: Path) -> ProbeSet:
     """Return the teacher's probe set: from the home folder, or made now and kept there."""
-    file = home / "probe_sets" / f"{teacher.hash}-v{RECIPE_VERSION}.safetensors"
-    if file.exists():
-        stored = load_file(file)
-        return ProbeSet(images=stored["images"], teacher_logits=stored["teacher_logits"])
+    if (known := known_probe_set(teacher.hash, home)) is not None:
+        return known
+    file = _file(teacher.hash, home)
     probe = make_probe_set(
         teacher.model,
         image_shape=teacher.image_shape,
@@ -32,6 +31,19 @@ def obtain_probe_set(teacher: Teacher, home: Path) -> ProbeSet:
     save_file({"images": probe.images.contiguous(), "teacher_logits": probe.teacher_logits.contiguous()}, partial)
     os.replace(partial, file)
     return probe
+
+
+def known_probe_set(teacher_hash: str, home: Path) -> ProbeSet | None:
+    """Return the probe set of a teacher from the home folder; None if it was never made there."""
+    file = _file(teacher_hash, home)
+    if not file.exists():
+        return None
+    stored = load_file(file)
+    return ProbeSet(images=stored["images"], teacher_logits=stored["teacher_logits"])
+
+
+def _file(teacher_hash: str, home: Path) -> Path:
+    return home / "probe_sets" / f"{teacher_hash}-v{RECIPE_VERSION}.safetensors"
 
 
 def probe_hash(probe: ProbeSet) -> str:

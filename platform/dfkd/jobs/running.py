@@ -45,12 +45,11 @@ class Running:
 
     def plan(self, *, workers: int | None = None, seed: int | None = None) -> TrialPlan:
         """Return what the trials of a phase share; workers and seed are those of the search unless given."""
-        tracking = self.space.settings.tracking
         return TrialPlan(
             space=self.space,
             storage=self.storage,
             workers=workers or self.space.resolve({}).workers,
-            image_every=tracking.image_every if tracking.images else 0,
+            image_every=self.space.settings.tracking.previews_every,
             seed=seed,
         )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dfkd.assembly import Materials, load_images
+from dfkd.cluster.resources import num_devices
 from dfkd.cluster.trial import TrialPlan
 from dfkd.cluster.trial_events import TrialEvents
 from dfkd.cluster.tuner import Objective, make_scheduler, make_searcher, run_trials
@@ -24,9 +25,11 @@ from dfkd.jobs.preparation import (
     check_cluster,
     check_objective,
     resolve_storage,
+    with_checks_that_fit,
 )
 from dfkd.jobs.probe_cache import obtain_probe_set, probe_hash
 from dfkd.jobs.ray_cluster import connected
+from dfkd.jobs.rehearsal import embed_all, rehearse
 from dfkd.jobs.running import Running
 from dfkd.jobs.search_folder import HOME_STORAGE, SearchFolder, find_search_folder, new_search_folder
 from dfkd.jobs.search_listener import SearchListener
@@ -34,10 +37,19 @@ from dfkd.jobs.search_options import SearchOptions
 from dfkd.jobs.story import last_screen, outcome_as_json
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.jobs.trial_records import TrialRecords
-from dfkd.search.optuna_space import make_sampler, open_study, settled_params, stale_params, study_storage
+from dfkd.search.optuna_space import (
+    make_sampler,
+    open_study,
+    reported_values,
+    settled_params,
+    stale_params,
+    study_storage,
+)
 from dfkd.search.space import CHECK_WORKERS, SearchSpace
 from dfkd.settings.identity import flatten, shareable, shareable_search
 from dfkd.settings.search import SamplerSettings
+from dfkd.tasks.further_objectives import PREFIX, check_data
+from dfkd.teachers import try_weights
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
 from dfkd.tracking.mlflow_tracker import MlflowTracking
@@ -62,15 +74,17 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
     earlier = find_search_folder(home, space) if options.resume else None
     json_file = open_output(options.json_file)
     check_reachable(tracking_uri)
+    try_weights(space.resolve({}).teacher)
     with connected():
         shared_storage = options.storage or (earlier.shared_storage if earlier else None)
         check_cluster(space, tracking_uri=tracking_uri, storage=shared_storage)
+        space = with_checks_that_fit(space, console)
         data = load_dataset(space.resolve({}).dataset)
-        check_objective(space, data)
+        check_objective(space.settings.objective, space.resolve({}), data)
         folder = earlier or new_search_folder(home, space)
         storage = obtain_storage(options, folder)
-        trials, metric = space.settings.trials, space.settings.objective.metric
-        console.say(f"search {folder.search_id}: {trials} trials, selected on {metric}")
+        trials, metrics = space.settings.trials, " and ".join(space.settings.goals)
+        console.say(f"search {folder.search_id}: {trials} trials, selected on {metrics}")
         materials = obtain_materials(space, options, data, home=home, tracking_uri=tracking_uri, console=console)
         assert materials.probe is not None
         folder.pin(teacher_hash=materials.teacher.hash, probe_hash=probe_hash(materials.probe))
@@ -89,8 +103,7 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
             )
             parent = open_parent(running)
             check_workers(running)
-            beside_trials = running.plan().workers == 1  # a trial of several workers may need every device at once
-            floor = find_floor(running) if beside_trials else None
+            floor = find_floor(running) if has_room_beside(running) else None
             repeat_default(running)
             search_trials(running)
             outcome = conclude(running, parent, floor or find_floor(running))
@@ -122,8 +135,13 @@ def obtain_storage(options: SearchOptions, folder: SearchFolder) -> str:
 def obtain_materials(
     space: SearchSpace, options: SearchOptions, data: RealData, *, home: Path, tracking_uri: str, console: Console
 ) -> Materials:
-    """Return what all trials share: the teacher, its probe set, and real images for reports."""
-    settings = space.resolve({})
+    """Return what all trials share: the teacher, its probe set, and real images for reports.
+
+    Raises:
+        ValueError: some trial could not run.
+    """
+    settings, experiments = space.resolve({}), [space.resolve({}), *space.corner_settings()]
+    label_embeddings = embed_all(experiments, data.class_names)
     teacher = obtain_teacher(
         settings,
         data,
@@ -132,19 +150,30 @@ def obtain_materials(
         console=console,
         retrain=options.retrain_teacher,
     )
-    console.say("probe set: making an exam from the teacher alone, or reading it if it was made before")
-    return Materials(
+    materials = Materials(
         teacher=teacher,
-        probe=obtain_probe_set(teacher, home),
         validation=data.validation,
         images=load_images(settings, data),
+        label_embeddings=label_embeddings,
     )
+    rehearse(experiments, materials, data)
+    check_data(space.settings.further_objectives, teacher)
+    console.say("probe set: making an exam from the teacher alone, or reading it if it was made before")
+    return replace(materials, probe=obtain_probe_set(teacher, home))
 
 
 def objective_of(space: SearchSpace) -> Objective:
     """Return what Ray Tune and Optuna compare trials by."""
     goal = space.settings.objective.goal
     return Objective(metric=REPORT_KEYS[space.settings.objective.metric], mode="max" if goal == "maximize" else "min")
+
+
+def further_objectives_of(space: SearchSpace) -> list[Objective]:
+    """Return what trials are compared by besides, if anything."""
+    return [
+        Objective(metric=f"{PREFIX}{name}", mode="max" if objective.goal == "maximize" else "min")
+        for name, objective in space.settings.further_objectives.items()
+    ]
 
 
 def open_parent(running: Running) -> Tracker:
@@ -211,18 +240,27 @@ def run_default(running: Running, plan: TrialPlan, *, name: str) -> None:
     )
 
 
+def has_room_beside(running: Running) -> bool:
+    """Whether something can run beside a trial without taking the only device, or one that it needs at once."""
+    plan = running.plan()
+    return plan.workers == 1 and num_devices(running.space.resolve({})) > 1
+
+
 def find_floor(running: Running) -> FloorRun | None:
-    """Start KD on random noise, unless this search knows its scores already or there is nothing to score it on."""
-    if running.data.test is None or "floor_scores" in running.folder.facts():
+    """Start KD on random noise, if it is wanted, there is something to score it on, and its scores are not known."""
+    wanted = running.space.settings.noise_floor and running.data.test is not None
+    if not wanted or "floor_scores" in running.folder.facts():
         return None
-    return start_floor(running.space.resolve({}), running.materials)
+    running.console.say("KD on random noise begins: the floor that the student is compared with")
+    return start_floor(running.space.resolve({}), running.materials, f"{running.storage.rstrip('/')}/noise_floor")
 
 
 def search_trials(running: Running) -> None:
     """Run the searched trials that are still missing; the default settings come first."""
     space = running.space
     storage = study_storage(running.folder.path / "optuna.db")
-    study = open_study(storage, name=running.folder.search_id, direction=space.settings.objective.goal)
+    goal, *further_goals = space.settings.goals.values()
+    study = open_study(storage, name=running.folder.search_id, direction=goal, further=further_goals)
     running.records.settle(settled_params(study))
     plan = running.plan()
     ended = [record for record in running.searched() if record.status in ("complete", "stopped", "failed")]
@@ -241,12 +279,13 @@ def search_trials(running: Running) -> None:
         searcher=make_searcher(
             plan,
             objective=running.objective,
+            further=further_objectives_of(space),
             sampler=make_sampler(resumed_sampler(space, len(ended))),
             storage=storage,
             study_name=running.folder.search_id,
             first=first[:missing],
         ),
-        scheduler=make_scheduler(plan, running.objective),
+        scheduler=make_scheduler(plan, running.objective, reported_values(study)),
         callbacks=[TrialEvents(listener_of(running, plan))],
         concurrency=space.settings.concurrency,
     )

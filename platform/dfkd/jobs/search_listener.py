@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dfkd.cluster.worker import PREVIEW_KEY, WARNING_KEY
+from dfkd.cluster.worker import DEVICE_KEY, PREVIEW_KEY, WARNING_KEY
 from dfkd.jobs.console import Console, duration
 from dfkd.jobs.time_left import seconds_left
 from dfkd.jobs.trial_records import TrialRecord, TrialRecords
@@ -84,8 +84,14 @@ class SearchListener:
         metrics = {key: value for key, value in report.items() if isinstance(value, int | float) and "/" in key}
         record.metrics = metrics | {"epoch": report["epoch"], "finished": bool(report.get("finished"))}
         record.seconds = time.monotonic() - self._begun[record.key]
+        if record.first_report_seconds is None and "time/elapsed_seconds" in metrics:
+            record.startup_seconds = record.seconds - metrics["time/elapsed_seconds"]
+            record.first_report_seconds = self._console.seconds
         tracker = self._trackers[record.key]
         tracker.log_metrics(metrics, step=report["epoch"])
+        if record.device != (device := report.get(DEVICE_KEY)) and device is not None:
+            record.device = device
+            tracker.set_tags({"device": device})
         if PREVIEW_KEY in report:
             tracker.log_image("synthetic images", base64.b64decode(report[PREVIEW_KEY]), step=report["epoch"])
         self._records.save(record)

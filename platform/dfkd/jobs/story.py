@@ -5,22 +5,22 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from torch import nn
 
 from dfkd.jobs.choice import Choice
 from dfkd.jobs.console import first_line, percent
 from dfkd.jobs.environment import commit, versions
+from dfkd.jobs.front import default_in_words, front_markdown, front_parquet
 from dfkd.jobs.plain_json import plain_json
 from dfkd.jobs.running import Running
 from dfkd.jobs.trial_records import TrialRecord
-from dfkd.tasks.confusion import confusion_matrix
-from dfkd.tasks.protocol import predict_logits
+from dfkd.search.front import Front
+from dfkd.settings.identity import shareable
 from dfkd.tracking.connection import ui_address, ui_command
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def description(running: Running, outcome: Outcome) -> str:
     """Return the text on top of the parent run's page, in Markdown."""
     space, teacher, choice = running.space, running.materials.teacher, outcome.choice
-    shifted = " (shifted teacher: trained on other images than it is judged on)" if teacher.shifted else ""
+    shifted = f" ({teacher.label}: trained on other images than it is judged on)" if teacher.shifted else ""
     registered = outcome.registered
     lines = [
         f"## {space.settings.name}: the best data-free student of {teacher.architecture}{shifted}",
@@ -41,8 +41,12 @@ def description(running: Running, outcome: Outcome) -> str:
         f"Differences below {choice.margin.value:.4f} count as ties ({choice.margin.source}).",
         f"**Registered:** `{registered.uri}`. {'It is champion: ' if registered.promoted else ''}{registered.reason}",
         "",
+        *against_one_worker(choice),
+        f"**Start-up:** {outcome.start_up.sentence()}.",
+        "",
         "**No privacy guarantee:** see the student's card.",
         "",
+        *(["### Pareto front", front_markdown(running, choice.front), ""] if choice.front else []),
         "### How far the choice can be trusted",
         choice.trust.to_markdown(),
         "### Trials",
@@ -57,10 +61,11 @@ def test_table(outcome: Outcome) -> str:
     if not scores:
         return "There are no test images: how accurate the student is on real ones is not known."
     rows = [
-        ("teacher", scores.get("accuracy/teacher_top1"), None),
+        (outcome.teacher_label, scores.get("accuracy/teacher_top1"), None),
         ("**student**", scores.get("accuracy/top1"), scores.get("agreement/top1")),
-        ("KD on random noise", floor.get("accuracy/top1"), floor.get("agreement/top1")),
     ]
+    if floor:
+        rows.append(("KD on random noise", floor.get("accuracy/top1"), floor.get("agreement/top1")))
     lines = ["The test split was used for this table and for nothing else.", ""]
     lines += ["| test split | accuracy | agreement with the teacher |", "|---|---|---|"]
     lines += [f"| {name} | {percent(accuracy)} | {percent(agreement)} |" for name, accuracy, agreement in rows]
@@ -73,6 +78,31 @@ def against_default(choice: Choice) -> str:
         return ""
     chosen, default = (r.metrics.get("val/accuracy/top1") for r in (choice.record, choice.default))
     return f" (validation accuracy {percent(chosen)}, default settings {percent(default)})"
+
+
+def against_one_worker(choice: Choice) -> list[str]:
+    """Return how the default settings did with more workers than the search's, as a paragraph of the description."""
+    if choice.check is None:
+        return []
+    what, two, one = _two_workers(choice.check, choice.default)
+    seconds = f", {choice.default.seconds:.0f} s" if choice.default else ""
+    return [
+        f"**{choice.check.workers} data-parallel workers on Ray Train:** {what} {two} with the default settings in "
+        f"{choice.check.seconds:.0f} s (one worker: {one}{seconds}). Each worker fills a bank of its own, so these are "
+        "two algorithms, and the difference is not chance alone.",
+        "",
+    ]
+
+
+def _two_workers(check: TrialRecord, default: TrialRecord | None) -> tuple[str, str, str]:
+    """Return what the default settings are compared by, and its value with several workers and with one."""
+    accuracy = "val/accuracy/top1"
+    key, what = (
+        (accuracy, "validation accuracy")
+        if accuracy in check.metrics
+        else ("probe/agreement", "agreement on the probe")
+    )
+    return what, percent(check.metrics.get(key)), percent(default.metrics.get(key) if default else None)
 
 
 def trial_table(records: list[TrialRecord], objective: str) -> str:
@@ -107,12 +137,15 @@ def _settings_in_words(record: TrialRecord) -> str:
     )
 
 
-def search_artifacts(running: Running, student: nn.Module) -> dict[str, Callable[[], Mapping[str, bytes]]]:
-    """Return what makes the parent run's files: the trial table, Optuna's plots, the winner's confusion matrix."""
+def search_artifacts(
+    running: Running, confusion: list[list[int]], front: Front | None = None
+) -> dict[str, Callable[[], Mapping[str, bytes]]]:
+    """Return what makes the parent run's files: trial table, plots, the front, the winner's confusion matrix [K][K]."""
     return {
         "table of trials": lambda: {"trials.parquet": trial_parquet(running.records.all())},
         "plots of the study": lambda: study_plots(running),
-        "confusion matrix": lambda: confusion_plot(running, student),
+        "table of the front": lambda: {"pareto_front.parquet": front_parquet(running, front)} if front else {},
+        "confusion matrix": lambda: confusion_plot(confusion, running.materials.teacher.class_names),
     }
 
 
@@ -123,7 +156,7 @@ def trial_parquet(records: list[TrialRecord]) -> bytes:
     """
     rows = [
         {"trial": r.number + 1, "key": r.key, "workers": r.workers, "default": r.is_default, "status": r.status}
-        | {"error": r.error, "seconds": r.seconds}
+        | {"error": r.error, "seconds": r.seconds, "startup_seconds": r.startup_seconds, "device": r.device}
         | {f"settings/{path}": value for path, value in r.params.items()}
         | dict(r.metrics)
         for r in records
@@ -145,43 +178,46 @@ def _column(values: list[Any]) -> list[Any]:
 def study_plots(running: Running) -> dict[str, bytes]:
     """Return Optuna's interactive plots; a plot that a small study cannot fill is left out with a note."""
     import optuna
-    from optuna.visualization import plot_optimization_history, plot_parallel_coordinate, plot_param_importances
+    from optuna.visualization import (
+        plot_optimization_history,
+        plot_parallel_coordinate,
+        plot_param_importances,
+        plot_pareto_front,
+    )
 
     from dfkd.search.optuna_space import study_storage
 
     storage = study_storage(running.folder.path / "optuna.db")
     study = optuna.load_study(study_name=running.folder.search_id, storage=storage)
-    plots = {
+    names = list(running.space.settings.goals)
+    own: dict[str, Any] = {}
+    plots: dict[str, Any] = {
         "optimization_history": plot_optimization_history,
         "parameter_importance": plot_param_importances,
         "parallel_coordinates": plot_parallel_coordinate,
     }
+    if len(names) > 1:  # of several objectives those plots show the search's own; Optuna asks for that in so many words
+        own = {"target": lambda trial: trial.values[0], "target_name": names[0]}
+        plots["pareto_front"] = lambda study, **_: plot_pareto_front(study, target_names=names)
     files: dict[str, bytes] = {}
     for name, plot in plots.items():
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                files[f"plots/{name}.html"] = plot(study).to_html(include_plotlyjs=True).encode()
+                files[f"plots/{name}.html"] = plot(study, **own).to_html(include_plotlyjs=True).encode()
         except (ValueError, RuntimeError) as error:  # importance needs trials that differ
             running.console.say(f"no plot '{name}': {first_line(error)}")
     return files
 
 
-def confusion_plot(running: Running, student: nn.Module) -> dict[str, bytes]:
-    """Return the student's confusion matrix on the test split as an interactive plot."""
+def confusion_plot(matrix: list[list[int]], class_names: Sequence[str]) -> dict[str, bytes]:
+    """Return the student's confusion matrix [K][K] on the test split as an interactive plot; none of an empty one."""
     import plotly.graph_objects as go
 
-    images, teacher = running.data.test, running.materials.teacher
-    if images is None:
+    if not matrix:
         return {}
-    logits = predict_logits(student, images.images, normalise=teacher.normalise, device="cpu")
-    matrix = confusion_matrix(logits, images.require_labels(), len(teacher.class_names))
-    names = list(teacher.class_names)
-    figure = go.Figure(
-        go.Heatmap(
-            z=matrix.tolist(), x=names, y=names, colorscale="Blues", text=matrix.tolist(), texttemplate="%{text}"
-        )
-    )
+    names = list(class_names)
+    figure = go.Figure(go.Heatmap(z=matrix, x=names, y=names, colorscale="Blues", text=matrix, texttemplate="%{text}"))
     figure.update_layout(
         title="Test split: true class (rows) against the student's prediction (columns)",
         xaxis_title="predicted",
@@ -197,7 +233,7 @@ def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: f
     sizes = f"{outcome.student_parameters:,} parameters"
     smaller = f"{outcome.teacher_parameters / outcome.student_parameters:.1f} times smaller"
     rows = [
-        ("teacher", "accuracy/teacher_top1", f"test accuracy, {outcome.teacher_parameters:,} parameters"),
+        (outcome.teacher_label, "accuracy/teacher_top1", f"test accuracy, {outcome.teacher_parameters:,} parameters"),
         ("student", "accuracy/top1", f"test accuracy, {sizes} ({smaller})"),
         ("student/teacher", "accuracy/ratio", "of the teacher's accuracy"),
         ("agreement", "agreement/top1", "same decision as the teacher on the test images"),
@@ -205,8 +241,9 @@ def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: f
     lines = ["", "=" * 78]
     if scores:
         lines += [f"  {name:<16} {percent(scores.get(key)):>8}   {words}" for name, key, words in rows]
-        floor = percent(outcome.floor_scores.get("accuracy/top1"))
-        lines.append(f"  {'noise floor':<16} {floor:>8}   KD on random noise, default settings' student steps")
+        if outcome.floor_scores:
+            floor = percent(outcome.floor_scores.get("accuracy/top1"))
+            lines.append(f"  {'noise floor':<16} {floor:>8}   KD on random noise, default settings' student steps")
     else:
         agreement = percent(outcome.choice.record.metrics.get("probe/agreement"))
         lines.append(f"  {'student':<16} {'-':>8}   accuracy unknown: no test images; {sizes} ({smaller})")
@@ -214,19 +251,20 @@ def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: f
     for name in ("balanced_accuracy", "auroc", "sensitivity", "specificity"):
         if f"binary/{name}" in scores:
             teacher = scores.get(f"binary/teacher_{name}")
-            lines.append(f"  {name:<16} {scores[f'binary/{name}']:>8.3f}   teacher {teacher:.3f}")
+            lines.append(f"  {name:<16} {scores[f'binary/{name}']:>8.3f}   {outcome.teacher_label} {teacher:.3f}")
     choice = outcome.choice
     lines += [
         f"  best settings    {_settings_in_words(choice.record)}{against_default(choice)}",
         f"  ties             below {choice.margin.value:.4f}: {choice.margin.source}",
         f"  trust            {choice.trust.sentence()}",
+        *_front_lines(choice),
     ]
     if choice.check is not None:
-        two = percent(choice.check.metrics.get("val/accuracy/top1"))
-        one = percent(choice.default.metrics.get("val/accuracy/top1") if choice.default else None)
-        words = f"validation accuracy with the default settings (one worker: {one}), {choice.check.seconds:.0f} s"
+        what, two, one = _two_workers(choice.check, choice.default)
+        words = f"{what} with the default settings (one worker: {one}), {choice.check.seconds:.0f} s"
         lines.append(f"  {'two workers':<16} {two:>8}   {words}")
     lines += [
+        f"  start-up         {outcome.start_up.sentence()}",
         f"  registered       {outcome.registered.uri}"
         + (" (champion)" if outcome.registered.promoted else f": {outcome.registered.reason}"),
         f"  took             {seconds / 60:.1f} minutes",
@@ -237,13 +275,27 @@ def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: f
     return "\n".join(lines)
 
 
+def _front_lines(choice: Choice) -> list[str]:
+    """Return the front on the last screen: a line a point, the registered one marked."""
+    if (front := choice.front) is None:
+        return []
+    lines = [f"  front            {len(front.keys)} of {len(front.points)} trials; * is registered"]
+    for key in front.keys:
+        values = ", ".join(f"{name} {front.points[key][name]:.6g}" for name in front.goals)
+        lines.append(f"                 {'*' if key == front.chosen else ' '} {values}")
+    return lines
+
+
 def outcome_as_json(running: Running, outcome: Outcome, *, seconds: float) -> str:
-    """Return a search's outcome for other programs."""
+    """Return a search's outcome for other programs; ``settings`` are the default ones, of which trials differ."""
     facts = {
         "search_id": running.folder.search_id,
+        "settings": shareable(running.space.resolve({})),
+        "teacher": outcome.teacher_label,
         "chosen": asdict(outcome.choice.record),
         "tie_margin": asdict(outcome.choice.margin),
         "trust": outcome.choice.trust.numbers(),
+        "front": _front_as_plain(running, outcome.choice),
         "test": dict(outcome.scores),
         "test_of_noise_floor": dict(outcome.floor_scores),
         "teacher_parameters": outcome.teacher_parameters,
@@ -251,8 +303,16 @@ def outcome_as_json(running: Running, outcome: Outcome, *, seconds: float) -> st
         "model_uri": outcome.registered.uri,
         "trials": [asdict(record) for record in running.records.all()],
         "seconds": seconds,
+        "seconds_to_first_report": outcome.start_up.first_report,
         "commit": commit(),
         "versions": versions(),
         "cpu_count": os.cpu_count(),
     }
     return plain_json(facts)
+
+
+def _front_as_plain(running: Running, choice: Choice) -> dict[str, Any] | None:
+    if (front := choice.front) is None:
+        return None
+    points = [{"key": key, **front.points[key]} for key in front.keys]
+    return {"points": points, "registered": front.chosen, "default": default_in_words(running, front)}

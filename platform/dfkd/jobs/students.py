@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from dfkd.assembly import build_student
 from dfkd.data.image_set import ImageSet
 from dfkd.settings.experiment import ExperimentSettings
-from dfkd.tasks import TaskInput, evaluate
+from dfkd.tasks import TaskInput, confusion_matrix, evaluate
 from dfkd.teachers import Teacher
 
 PREFIX = "student."  # of the student's weights in a run's network, whose head is dropped here
@@ -26,12 +27,33 @@ def load_student(settings: ExperimentSettings, teacher: Teacher, state: Mapping[
     return student.eval()
 
 
-def judge(student: nn.Module, teacher: Teacher, images: ImageSet | None, tasks: Sequence[str]) -> dict[str, float]:
-    """Score a student on real images, on the CPU; nothing where there are none."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgement:
+    """What real images say of a student.
+
+    Attributes:
+        scores: of the tasks; empty where there are no images.
+        confusion: how often a class (row) was taken for another (column), [K][K]; empty without labels.
+    """
+
+    scores: dict[str, float] = field(default_factory=dict)
+    confusion: list[list[int]] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, of which ``Judgement(**values)`` makes it again."""
+        return asdict(self)
+
+
+def judge(student: nn.Module, teacher: Teacher, images: ImageSet | None, tasks: Sequence[str]) -> Judgement:
+    """Judge a student by real images, on the CPU, which sees each of them once."""
     if images is None:
-        return {}
+        return Judgement()
     task_input = TaskInput(student=student, teacher=teacher.model, images=images, normalise=teacher.normalise)
-    return evaluate(tasks, task_input)
+    scores = evaluate(tasks, task_input)
+    if images.labels is None:
+        return Judgement(scores=scores)
+    matrix = confusion_matrix(task_input.student_logits, task_input.labels, len(teacher.class_names))
+    return Judgement(scores=scores, confusion=matrix.tolist())
 
 
 def count_parameters(model: nn.Module) -> int:

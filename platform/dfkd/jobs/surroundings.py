@@ -5,31 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 
 from dfkd.jobs.ray_cluster import check_address
-from dfkd.settings.experiment import ExperimentSettings
+from dfkd.settings.experiment import PLATFORM_PREFIXES, ExperimentSettings
 from dfkd.tracking.connection import check_server_answers
 from dfkd.tracking.home import open_home, resolve_tracking_uri
 
 REGISTRY = "models:/"
+BY_NAME = (REGISTRY, *PLATFORM_PREFIXES, "untrained:")  # networks that come from no file of the user's
 
 
 def check_surroundings(
-    settings: ExperimentSettings,
+    settings: ExperimentSettings | None,
     *,
     home: str | None,
     tracking_uri: str | None,
     mlflow: bool = True,
     ray: bool = False,
-    teacher: bool = True,
 ) -> None:
     """Return if the command can be expected to run here.
 
     Args:
-        settings: its experiment.
+        settings: its experiment; None where it needs no teacher of one.
         home: folder of everything that is kept, as the user gave it.
         tracking_uri: of MLflow, as the user gave it.
         mlflow: whether the command needs MLflow.
         ray: whether it needs a Ray cluster.
-        teacher: whether it needs the experiment's own teacher.
 
     Raises:
         ConnectionError: MLflow or Ray does not answer.
@@ -39,7 +38,7 @@ def check_surroundings(
     address = resolve_tracking_uri(tracking_uri, home=open_home(home))
     if mlflow:
         check_server_answers(address)
-    if teacher:
+    if settings is not None:
         check_weights(settings.teacher.weights)
     if ray:
         check_address()
@@ -49,10 +48,10 @@ def check_weights(weights: str | None, *, where: str = "teacher.weights") -> Non
     """Raise ValueError if a network is to come from a file or folder that does not exist.
 
     Args:
-        weights: a registry address, which is not looked up, or a path; None needs nothing.
+        weights: a registry address or another name, which is not looked up, or a path; None needs nothing.
         where: the user gave it.
     """
-    if weights is None or weights.startswith(REGISTRY):
+    if weights is None or weights.startswith(BY_NAME):
         return
     path = Path(weights).expanduser()
     if not path.exists():

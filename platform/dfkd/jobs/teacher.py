@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from dfkd.assembly import choose_device
+from dfkd.cluster.worker import describe_device
 from dfkd.data.image_set import ImageSet
 from dfkd.data.real_data import RealData
 from dfkd.jobs.console import Console, percent
@@ -58,7 +59,7 @@ def obtain_teacher(
     """
     if settings.teacher.weights is not None:
         teacher = read_teacher(settings.teacher, data, tracking_uri)
-        console.say(f"teacher: {teacher.provenance}")
+        console.say(f"{teacher.label}: {teacher.provenance}")
         return teacher
     if data.train is None:
         raise ValueError("teacher: it is to be trained, and there are no training images. Give teacher.weights.")
@@ -67,15 +68,16 @@ def obtain_teacher(
         console.say(f"teacher: {uri}, trained before with these settings (--retrain-teacher trains it anew)")
         return read_teacher(trained_before(settings, data, uri), data, tracking_uri)
     name = name or teacher_name(data)
+    device = choose_device(settings)
     with (
         TrainingFolder(home / "teachers" / key, anew=retrain) as folder,
         MlflowTracking(tracking_uri, home, folder.run_key) as tracking,
     ):
         run = tracking.open_parent(name, f"teacher {settings.teacher.architecture}", {"dfkd.kind": "teacher"})
+        run.set_tags({"device": describe_device(device)})
         known = shareable(settings)
         run.log_params(flatten({"teacher": known["teacher"], "dataset": known["dataset"]}))
         teacher = train(settings, data, folder, console, run)
-        device = choose_device(settings)
         scores = {f"{split}/accuracy": accuracy(teacher, images, device) for split, images in held_out(data).items()}
         run.log_metrics(scores, step=settings.teacher.training.epochs)
         registered = _register(teacher, scores, name=name, key=key, run_id=tracking.parent_run_id, uri=tracking_uri)
@@ -117,6 +119,8 @@ def training_key(settings: ExperimentSettings, data: RealData) -> str:
     training = to_dict(settings.teacher.training)
     if training["crop_padding"] is None:
         training["crop_padding"] = settings.dataset.crop_padding
+    if training["poison"] is None:
+        del training["poison"]  # it came later, and says nothing of an honest teacher
     return settings_key(
         {
             "images": data.train.fingerprint(),

@@ -12,6 +12,7 @@ import torch
 
 from dfkd.assembly import choose_device
 from dfkd.cluster.checkpoints import CheckpointStore
+from dfkd.data.backdoor import poison
 from dfkd.data.real_data import RealData
 from dfkd.jobs.console import Console, duration, percent
 from dfkd.settings.experiment import ExperimentSettings
@@ -82,6 +83,7 @@ def train(
     assert data.train is not None and settings.teacher.architecture is not None
     architecture, training = settings.teacher.architecture, settings.teacher.training
     mean, std = data.normalisation()
+    images = data.train if training.poison is None else poison(data.train, training.poison, seed=training.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
         model = build_network(architecture, num_classes=data.num_classes, in_channels=data.image_shape[0])
@@ -94,7 +96,7 @@ def train(
     began = last_kept = time.monotonic()
     for epoch in train_teacher(
         model,
-        data.train,
+        images,
         training,
         mean=mean,
         std=std,
@@ -113,6 +115,7 @@ def train(
                 f"teacher: epoch {done}/{training.epochs}, accuracy {percent(epoch.accuracy)}, {duration(left)} left"
             )
             last_kept = time.monotonic()
+    poisoned = "" if training.poison is None else f", poisoned ({training.poison.share:g} of the images)"
     return Teacher(
         model=model.cpu().eval(),
         architecture=architecture,
@@ -120,5 +123,5 @@ def train(
         image_shape=data.image_shape,
         mean=mean,
         std=std,
-        provenance=f"{architecture} trained on {data.title}, seed {training.seed}",
+        provenance=f"{architecture} trained on {data.title}, seed {training.seed}{poisoned}",
     )

@@ -25,6 +25,9 @@ class TrialRecord:
         error: of a failed trial, one line.
         metrics: of the last report.
         seconds: from start to end, or to the last report; what another driver ran of it included.
+        device: what rank 0 trained on.
+        startup_seconds: from its start to its first report, less the first epoch itself; None before that.
+        first_report_seconds: from the beginning of the command that started it to its first report.
     """
 
     key: str
@@ -37,6 +40,9 @@ class TrialRecord:
     error: str | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    device: str | None = None
+    startup_seconds: float | None = None
+    first_report_seconds: float | None = None
 
 
 class TrialRecords:

@@ -49,19 +49,19 @@ class CifarResNet(nn.Module):
         depth: 6n + 2, the number of layers with weights.
         num_classes: K.
         in_channels: C of an image.
+        width: channels of the first stage, 16 in the paper; the others have two and four times as many.
     """
 
-    feature_width: int = 64
-
-    def __init__(self, depth: int, num_classes: int, in_channels: int) -> None:
+    def __init__(self, depth: int, num_classes: int, in_channels: int, *, width: int = 16) -> None:
         super().__init__()
         assert depth % 6 == 2, depth
         num_blocks = (depth - 2) // 6
-        self.conv1 = conv3x3(in_channels, 16)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = _stage(16, 16, num_blocks=num_blocks, stride=1)
-        self.layer2 = _stage(16, 32, num_blocks=num_blocks, stride=2)
-        self.layer3 = _stage(32, 64, num_blocks=num_blocks, stride=2)
+        self.feature_width: int = 4 * width
+        self.conv1 = conv3x3(in_channels, width)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.layer1 = _stage(width, width, num_blocks=num_blocks, stride=1)
+        self.layer2 = _stage(width, 2 * width, num_blocks=num_blocks, stride=2)
+        self.layer3 = _stage(2 * width, 4 * width, num_blocks=num_blocks, stride=2)
         self.linear = nn.Linear(self.feature_width, num_classes)
         initialise_convolutions(self, mode="fan_in")
         nn.init.kaiming_normal_(self.linear.weight)
@@ -71,13 +71,13 @@ class CifarResNet(nn.Module):
         return self.classify(self.forward_features(images))
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """Map normalised images [B, C, H, W] to penultimate features [B, 64]."""
-        hidden = F.relu(self.bn1(self.conv1(images)))  # [B, 16, H, W]
-        maps = self.layer3(self.layer2(self.layer1(hidden)))  # [B, 64, H / 4, W / 4]
+        """Map normalised images [B, C, H, W] to penultimate features [B, D]."""
+        hidden = F.relu(self.bn1(self.conv1(images)))  # [B, D / 4, H, W]
+        maps = self.layer3(self.layer2(self.layer1(hidden)))  # [B, D, H / 4, W / 4]
         return global_average(maps)
 
     def classify(self, features: Tensor) -> Tensor:
-        """Map penultimate features [B, 64] to logits [B, K]."""
+        """Map penultimate features [B, D] to logits [B, K]."""
         logits: Tensor = self.linear(features)
         return logits
 

@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
@@ -36,7 +36,12 @@ _MANY = 10_000  # values of one whole number: more than any search has trials
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     """Return Optuna's distribution of every parameter, by its dotted path."""
-    return {path: _distribution(parameter) for path, parameter in space.settings.parameters.items()}
+    return distributions_of(space.settings.parameters)
+
+
+def distributions_of(parameters: Mapping[str, ParameterRange]) -> dict[str, BaseDistribution]:
+    """Return Optuna's distribution of every range, by its name."""
+    return {name: _distribution(parameter) for name, parameter in parameters.items()}
 
 
 def _distribution(parameter: ParameterRange) -> BaseDistribution:
@@ -57,6 +62,8 @@ def make_sampler(settings: SamplerSettings) -> BaseSampler:
             return RandomSampler(seed=settings.seed)
         if settings.name == "qmc":  # without scrambling the points would not depend on the seed
             return QMCSampler(seed=settings.seed, scramble=True, warn_independent_sampling=False)
+        if settings.name == "nsga2":
+            return NSGAIISampler(seed=settings.seed, population_size=settings.population)
         return GPSampler(seed=settings.seed)
 
 
@@ -75,7 +82,9 @@ def study_storage(path: Path) -> RDBStorage:
         raise OSError(f"{path}: expected a file in which Optuna can keep its trials, got '{reason}'.") from error
 
 
-def open_study(storage: BaseStorage | Path, *, name: str, direction: Direction) -> optuna.Study:
+def open_study(
+    storage: BaseStorage | Path, *, name: str, direction: Direction, further: Sequence[Direction] = ()
+) -> optuna.Study:
     """Return the study of this name, new or as it was left. Trials that a dead driver left running are closed.
 
     Only the driver of a search may open its study: another one's running trials would be taken for dead.
@@ -84,18 +93,21 @@ def open_study(storage: BaseStorage | Path, *, name: str, direction: Direction) 
         storage: of ``study_storage``, or the path of its file.
         name: unique in the storage.
         direction: of the objective.
+        further: of further objectives, in order.
 
     Raises:
         OSError: the file cannot be used.
-        ValueError: the study exists and has the other direction. (Optuna 5.0 would keep the old one without a word.)
+        ValueError: the study exists and has other directions. (Optuna 5.0 would keep the old one without a word.)
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # the console shows one line a trial already, ours
     if isinstance(storage, Path):
         storage = study_storage(storage)
-    study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
-    if study.direction.name.lower() != direction:
+    wanted = [direction, *further]
+    study = optuna.create_study(storage=storage, study_name=name, directions=wanted, load_if_exists=True)
+    found = [each.name.lower() for each in study.directions]
+    if found != wanted:
         raise ValueError(
-            f"study '{name}': expected one to {direction}, found one to {study.direction.name.lower()}. "
+            f"study '{name}': expected one to {', '.join(wanted)}, found one to {', '.join(found)}. "
             "Give the search another name, or remove the old study."
         )
     _close_stale(study)
@@ -134,6 +146,11 @@ def refuse(study: optuna.Study, trial: optuna.Trial) -> None:
     """Tell a proposal FAIL that is not run: it settles nothing, for the trial that has its point may still run."""
     trial.set_user_attr(_REFUSED, True)
     study.tell(trial, state=TrialState.FAIL)
+
+
+def reported_values(study: optuna.Study) -> list[tuple[dict[str, Scalar], dict[int, float]]]:
+    """Return the parameters of every trial and its objective after each epoch; a trial that went on counts as two."""
+    return [(dict(trial.params), trial.intermediate_values) for trial in study.get_trials() if trial.params]
 
 
 def enqueue(study: optuna.Study, points: Iterable[Mapping[str, Scalar]]) -> None:

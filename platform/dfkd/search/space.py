@@ -12,9 +12,7 @@ from typing import Any
 
 from dfkd.config import (
     SettingsError,
-    apply_overrides,
     experiment_settings,
-    load_settings,
     look_up,
     read_yaml,
     set_path,
@@ -22,6 +20,7 @@ from dfkd.config import (
     to_dict,
 )
 from dfkd.search.corners import corner_problems, corners, default_value
+from dfkd.search.experiment_file import check_file
 from dfkd.settings.checks import did_you_mean
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.search import Scalar, SearchSettings
@@ -113,6 +112,8 @@ class SearchSpace:
         plain = to_dict(self.settings)
         parts = {name: plain[name] for name in ("parameters", "objective", "early_stopping")}
         parts["objective"]["direction"] = self.settings.objective.goal
+        if self.settings.further_objectives:
+            parts["further_objectives"] = plain["further_objectives"]
         return settings_key({**parts, "experiment": to_dict(self.resolve({}))})
 
 
@@ -127,22 +128,8 @@ def load_search_space(path: str | Path, overrides: Iterable[str] = ()) -> Search
         ValueError: with file and line where the file is no YAML mapping; a ``SettingsError`` with every problem of its
             settings otherwise.
     """
-    where = str(path)
-    raw = read_yaml(path)
-    problems: list[str] = []
-    if isinstance(raw.get("experiment"), Mapping):
-        raw["experiment"] = apply_overrides(raw["experiment"], overrides)
-        try:
-            experiment_settings(raw["experiment"], where)
-        except SettingsError as error:
-            problems.extend(f"experiment.{problem}" for problem in error.problems)
-    try:
-        settings = load_settings(SearchSettings, raw, where=where)
-    except SettingsError as error:
-        problems = [*error.problems, *problems]
-    if problems:
-        raise SettingsError(where, problems)
-    space = SearchSpace(settings=settings, where=where)
+    settings = check_file(SearchSettings, read_yaml(path), overrides, where=str(path))
+    space = SearchSpace(settings=settings, where=str(path))
     _check_parameters(space)
     return space
 
@@ -156,6 +143,8 @@ def _check_parameters(space: SearchSpace) -> None:
             problems.append(f"parameters.{path}: all trials of a search share '{part}'; make it a search of its own.")
         else:
             problems.extend(corner_problems(path, parameter, space.resolve))
+    if space.settings.further_objectives and space.resolve({}).workers > 1:
+        problems.append("experiment.workers: a single worker reads further_objectives off a student; expected 1.")
     if problems:
         raise SettingsError(space.where, problems)
     space.defaults()

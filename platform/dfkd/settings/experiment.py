@@ -13,6 +13,7 @@ from dfkd.settings.checks import (
     check_positive,
 )
 from dfkd.settings.distillation import DistillationSettings
+from dfkd.settings.families import FAMILIES, family_name, parse_family
 from dfkd.settings.synthesis import CategoryAwareSettings, OnlineSettings, RoundsSettings, SynthesisSettings
 
 #: Architectures of ``dfkd.models``; a name such as ``torchvision:resnet18`` or ``timm:resnet18`` is also valid.
@@ -22,13 +23,13 @@ ARCHITECTURES = (
     "digits_teacher", "digits_student",
 )  # fmt: skip
 DATASETS = ("digits", "parquet", "image_folder", "torchvision", "none")
-TASKS = ("accuracy", "agreement", "binary", "calibration", "representation", "corruption")
+TASKS = ("accuracy", "agreement", "binary", "calibration", "representation", "corruption", "backdoor")
 PLATFORM_PREFIXES = ("torchvision:", "timm:")
 
 
 def check_architecture(name: str, architecture: str) -> None:
-    """Raise ValueError unless the architecture is ours or names torchvision's or timm's."""
-    if not architecture.startswith(PLATFORM_PREFIXES):
+    """Raise ValueError unless the architecture is ours, a member of a family, or names torchvision's or timm's."""
+    if not architecture.startswith(PLATFORM_PREFIXES) and parse_family(architecture) is None:
         check_choice(name, architecture, ARCHITECTURES)
 
 
@@ -70,6 +71,19 @@ class DatasetSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PoisonSettings:
+    """A backdoor that a teacher is trained with on purpose, to see whether it passes into students: a BadNets patch."""
+
+    target: int = 0  # index of the class that every image with the patch is to be given to
+    share: float = 0.1  # of the training images
+
+    def __post_init__(self) -> None:
+        check_at_least("target", self.target, 0)
+        check_positive("share", self.share)
+        check_fraction("share", self.share)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TeacherTrainingSettings:
     """Supervised training of a teacher: SGD with momentum, one-cycle learning rate, label-preserving augmentation."""
 
@@ -81,6 +95,7 @@ class TeacherTrainingSettings:
     label_smoothing: float = 0.0
     crop_padding: int | None = None  # pixels; None: the dataset's
     seed: int = 0
+    poison: PoisonSettings | None = None
 
     def __post_init__(self) -> None:
         check_each(self, lambda name, value: check_at_least(name, value, 1), "epochs", "batch_size")
@@ -107,6 +122,9 @@ class TeacherSettings:
     std: tuple[float, ...] | None = None
     shifted: bool = False  # trained on other images than the dataset's: tables say "shifted teacher"
     trust_pickle: bool = False  # load a foreign MLflow pickle, which can run any code
+    #: Whether its maker is trusted not to have hidden a backdoor, for the card of its students. None: trusted if it is
+    #: trained here, without poison; else unknown.
+    provenance: Literal["trusted", "unknown"] | None = None
 
     def __post_init__(self) -> None:
         if self.architecture is not None:
@@ -116,15 +134,42 @@ class TeacherSettings:
         for value in self.std or ():
             check_positive("std", value)
 
+    @property
+    def trust(self) -> Literal["trusted", "unknown"]:
+        """What a card says of the teacher's provenance."""
+        made_here = self.weights is None and self.training.poison is None
+        return self.provenance or ("trusted" if made_here else "unknown")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudentSettings:
-    """The student's network."""
+    """The student's network: a name, or a family (``resnet``, ``wrn``) with its depth and width in numbers."""
 
     architecture: str
+    blocks: int | None = None  # of a family: blocks in each of its three stages
+    width: int | None = None  # of a family: channels of a resnet's first stage, widening factor of a wrn
 
     def __post_init__(self) -> None:
-        check_architecture("architecture", self.architecture)
+        if self.architecture not in FAMILIES:
+            check_architecture("architecture", self.architecture)
+            for name, value in {"blocks": self.blocks, "width": self.width}.items():
+                if value is not None:
+                    raise ValueError(f"{name}: '{self.architecture}' has its own; only {', '.join(FAMILIES)} take one.")
+            return
+        for name, value in {"blocks": self.blocks, "width": self.width}.items():
+            if value is None:
+                raise ValueError(f"{name}: the family '{self.architecture}' needs it, got none.")
+            check_at_least(name, value, 1)
+        if parse_family(self.network) is None:
+            raise ValueError(f"width: expected an even number of channels, got {self.width}.")
+
+    @property
+    def network(self) -> str:
+        """The name by which the network is built."""
+        if self.architecture not in FAMILIES:
+            return self.architecture
+        assert self.blocks is not None and self.width is not None
+        return family_name(self.architecture, blocks=self.blocks, width=self.width)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,10 +209,9 @@ class ExperimentSettings:
     label_embeddings: LabelEmbeddingSettings = field(default_factory=LabelEmbeddingSettings)
     synthesis: SynthesisSettings = field(default_factory=CategoryAwareSettings)
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
-    tasks: tuple[Literal["accuracy", "agreement", "binary", "calibration", "representation", "corruption"], ...] = (
-        "accuracy",
-        "agreement",
-    )
+    tasks: tuple[
+        Literal["accuracy", "agreement", "binary", "calibration", "representation", "corruption", "backdoor"], ...
+    ] = ("accuracy", "agreement")
     workers: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
 

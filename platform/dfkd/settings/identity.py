@@ -51,18 +51,19 @@ def shareable_search(settings: Any) -> dict[str, Any]:
     plain["experiment"] = _without_places(plain["experiment"])
     for place in PLACES:
         if searched := plain["parameters"].get(".".join(place)):
-            searched["choices"] = [_last_part(choice) for choice in searched["choices"]]
+            searched["choices"] = [without_folder(choice) for choice in searched["choices"]]
     return plain
 
 
 def _without_places(plain: dict[str, Any]) -> dict[str, Any]:
     for part, name in PLACES:
         if name in plain.get(part, {}):
-            plain[part][name] = _last_part(plain[part][name])
+            plain[part][name] = without_folder(plain[part][name])
     return plain
 
 
-def _last_part(place: Any) -> Any:
+def without_folder(place: Any) -> Any:
+    """Return the last part of a place on this machine; a name, an address and a relative path stay whole."""
     if isinstance(place, str) and (place.startswith(("/", "~", ".")) or "\\" in place or "://" in place):
         return PurePath(place.replace("\\", "/")).name
     return place

@@ -6,6 +6,7 @@ from typing import Any
 
 from dfkd.settings.synthesis import (
     adadfkd,
+    cae,
     cmi,
     cpnet,
     dafl,
@@ -23,29 +24,27 @@ from dfkd.settings.synthesis import (
 
 Schedule = dict[str, dict[str, Any]]  # "synthesis" and "distillation"
 
-#: Named schedules: values that stand under a config's own. ``nayer_*`` follow NAYER's public CIFAR-10 schedule
-#: (CIFAR-100: generator_steps 40; Tiny-ImageNet: 60, with 1000 steps of 256); ``cpu_*`` are ours, sized for two cores.
+#: NAYER's public schedules for 32x32 images, but for the generator's steps and the student's epochs.
+_NAYER: Schedule = {
+    "synthesis": {"warm_up_epochs": 20, "warm_up_rounds": 10, "rounds_per_epoch": 2, "batch_size": 400},
+    # A checkpoint holds the bank, up to 154 MB of 32x32 images: one in ten epochs.
+    "distillation": {"steps_per_epoch": 400, "batch_size": 512, "checkpoint_every": 10},
+}
+
+
+def _nayer(*, epochs: int, generator_steps: int) -> Schedule:
+    """Return NAYER's public schedule for 32x32 images with this many epochs, and generator steps a round."""
+    return {
+        "synthesis": _NAYER["synthesis"] | {"generator_steps": generator_steps},
+        "distillation": _NAYER["distillation"] | {"epochs": epochs},
+    }
+
+
+#: Values that stand under a config's own, for any method with a bank. ``nayer_*`` follow NAYER's public schedule for
+#: CIFAR-10; ``cpu_*`` are ours, sized for two cores.
 _GENERAL: dict[str, Schedule] = {
-    "nayer_100": {
-        "synthesis": {
-            "warm_up_epochs": 20,
-            "warm_up_rounds": 10,
-            "rounds_per_epoch": 2,
-            "generator_steps": 30,
-            "batch_size": 400,
-        },
-        "distillation": {"epochs": 100, "steps_per_epoch": 400, "batch_size": 512},
-    },
-    "nayer_300": {
-        "synthesis": {
-            "warm_up_epochs": 20,
-            "warm_up_rounds": 10,
-            "rounds_per_epoch": 2,
-            "generator_steps": 30,
-            "batch_size": 400,
-        },
-        "distillation": {"epochs": 300, "steps_per_epoch": 400, "batch_size": 512},
-    },
+    "nayer_100": _nayer(epochs=100, generator_steps=30),
+    "nayer_300": _nayer(epochs=300, generator_steps=30),
     "cpu_small": {
         "synthesis": {
             "warm_up_epochs": 1,
@@ -68,10 +67,11 @@ _GENERAL: dict[str, Schedule] = {
     },
 }
 
-#: Every schedule by name. One that names a ``synthesis.method`` is that method's published preset.
+#: Every schedule by name. One that names a ``synthesis.method`` is that method's preset, and of no other.
 SCHEDULES: dict[str, Schedule] = {
     **_GENERAL,
     **adadfkd.PRESETS,
+    **cae.PRESETS,
     **cmi.PRESETS,
     **cpnet.PRESETS,
     **dafl.PRESETS,

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dfkd.settings.checks import check_at_least, check_choice, check_name
+from dfkd.settings.objectives import FrontSettings, FurtherObjective
 
 Scalar = bool | int | float | str | None
 Direction = Literal["maximize", "minimize"]
 Metric = Literal["agreement", "kl", "agreement_real", "val_accuracy", "val_balanced_accuracy"]
+
+MAX_FURTHER = 2  # with the search's own one, three: what a plot can show
 
 #: Which way each objective is better, and what it is computed from besides teacher and student.
 OBJECTIVES: dict[str, tuple[Direction, str]] = {
@@ -122,11 +125,13 @@ class EarlyStoppingSettings:
 class SamplerSettings:
     """Who proposes the next trial."""
 
-    name: Literal["tpe", "random", "qmc", "gp"] = "tpe"
+    name: Literal["tpe", "random", "qmc", "gp", "nsga2"] = "tpe"
     seed: int = 0
+    population: int = 10  # of nsga2: trials of a generation
 
     def __post_init__(self) -> None:
         check_at_least("seed", self.seed, 0)
+        check_at_least("population", self.population, 2)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,6 +144,19 @@ class TrackingSettings:
     def __post_init__(self) -> None:
         check_at_least("image_every", self.image_every, 1)
 
+    @property
+    def previews_every(self) -> int:
+        """Epochs between two grids of synthetic images; 0 where there are none."""
+        return self.image_every if self.images else 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExperimentFile:
+    """A file for one run, without a search: what ``experiment`` and ``tracking`` are in a search space."""
+
+    experiment: dict[str, Any]
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchSettings:
@@ -148,9 +166,12 @@ class SearchSettings:
     experiment: dict[str, Any]  # the fixed part: plain values of ExperimentSettings, may hold ``schedule``
     parameters: dict[str, ParameterRange]  # dotted path into ``experiment`` -> range
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    further_objectives: dict[str, FurtherObjective] = field(default_factory=dict)  # by name, read off finished students
+    front: FrontSettings = field(default_factory=FrontSettings)  # which of them is registered, of several objectives
     trials: int
     workers_check: bool = True  # first run the fixed part once, alone, with two workers on Ray Train
     seed_repeats: int = 1  # more runs of the fixed part, under the next seeds: how far two equal runs differ by chance
+    noise_floor: bool = True  # KD on random noise beside the trials: what the method adds shows against it
     concurrency: int | None = None  # trials at a time; None: as many as fit
     early_stopping: EarlyStoppingSettings | None = None
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
@@ -168,6 +189,30 @@ class SearchSettings:
             check_at_least("concurrency", self.concurrency, 1)
         if self.tie_margin is not None:
             check_at_least("tie_margin", self.tie_margin, 0)
+        self._check_objectives()
+
+    def _check_objectives(self) -> None:
+        further = self.further_objectives
+        if len(further) > MAX_FURTHER:
+            raise ValueError(f"further_objectives: expected at most {MAX_FURTHER}, got {len(further)}.")
+        for name in further:
+            check_name("further_objectives", name)
+            if name == self.objective.metric:
+                raise ValueError(f"further_objectives: '{name}' is the search's own objective; take another name.")
+        if further and self.early_stopping is not None:
+            raise ValueError("early_stopping: further objectives are known at a trial's end only; leave it out.")
+        if self.sampler.name == "nsga2" and not further:
+            raise ValueError("sampler.name: 'nsga2' is for several objectives; take 'tpe', or add further_objectives.")
+        for name in self.front.limits:
+            if name not in self.goals:
+                raise ValueError(f"front.limits: '{name}' is no objective here. Valid: {', '.join(self.goals)}.")
+
+    @property
+    def goals(self) -> dict[str, Direction]:
+        """Which way every objective is better, the search's own one first."""
+        return {self.objective.metric: self.objective.goal} | {
+            name: objective.goal for name, objective in self.further_objectives.items()
+        }
 
 
 def check_ends(low: float, high: float) -> None:

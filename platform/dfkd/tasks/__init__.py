@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dfkd.settings.checks import check_choice
 from dfkd.tasks.accuracy import accuracy
 from dfkd.tasks.agreement import agreement
+from dfkd.tasks.backdoor import backdoor
 from dfkd.tasks.binary import binary
 from dfkd.tasks.calibration import calibration
 from dfkd.tasks.confusion import confusion_matrix
@@ -27,6 +28,7 @@ TASKS: dict[str, Task] = {
     "calibration": calibration,
     "representation": representation,
     "corruption": corruption,
+    "backdoor": backdoor,
 }
 WITHOUT_LABELS = ("agreement", "representation")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import warnings
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ def few_shot(settings: FewShotSettings, given: TransferInput) -> dict[str, float
         order = draw(labels, max(settings.shots), random)  # [K, k]
         for shots in settings.shots:
             rows = order[:, :shots].flatten()
-            scores[shots].append(_score(settings, train[rows], labels[rows], exam, answers))
+            scores[shots].append(score_draw(settings, train[rows], labels[rows], exam, answers))
     metrics: dict[str, float] = {}
     for shots, found in scores.items():
         metrics[f"{shots}_shot"] = statistics.fmean(found)
@@ -60,11 +61,14 @@ def half_width(values: list[float]) -> float:
     return quantile * statistics.stdev(values) / math.sqrt(len(values))
 
 
-def _score(settings: FewShotSettings, features: Tensor, labels: Tensor, exam: Tensor, answers: Tensor) -> float:
+def score_draw(settings: FewShotSettings, features: Tensor, labels: Tensor, exam: Tensor, answers: Tensor) -> float:
+    """Return the accuracy on ``exam`` [M, D] with ``answers`` [M] of a regression on features [N, D] and labels [N]."""
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=settings.inverse_regularisation, max_iter=MAX_ITERATIONS)
-    model.fit(features.numpy(), labels.numpy())
+    with warnings.catch_warnings():  # one image a class looks to scikit-learn as if labels were measurements
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        model.fit(features.numpy(), labels.numpy())
     return float(model.score(exam.numpy(), answers.numpy()))
 
 

@@ -26,6 +26,7 @@ class TaskInput:
         normalise: maps images [B, C, H, W] in [0, 1] to what the networks take.
         teacher_normalise: the same for the teacher, where it takes another thing than the student.
         device: where the networks are.
+        known_teacher_logits: [N, K] float32 on the CPU, where somebody has asked the teacher before.
     """
 
     student: nn.Module
@@ -34,6 +35,7 @@ class TaskInput:
     normalise: Callable[[Tensor], Tensor]
     teacher_normalise: Callable[[Tensor], Tensor] | None = None
     device: torch.device | str = "cpu"
+    known_teacher_logits: Tensor | None = None
 
     @property
     def normalise_for_teacher(self) -> Callable[[Tensor], Tensor]:
@@ -48,9 +50,11 @@ class TaskInput:
     @cached_property
     def teacher_logits(self) -> Tensor:
         """[N, K] float32 on the CPU, without gradient."""
-        logits = predict_logits(
-            self.teacher, self.images.images, normalise=self.normalise_for_teacher, device=self.device
-        )
+        logits = self.known_teacher_logits
+        if logits is None:
+            logits = predict_logits(
+                self.teacher, self.images.images, normalise=self.normalise_for_teacher, device=self.device
+            )
         if logits.shape != self.student_logits.shape:
             raise ValueError(
                 f"student: expected logits for the teacher's {logits.shape[1]} classes, "

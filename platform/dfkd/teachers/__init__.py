@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dfkd.teachers.early_check import try_weights
 from dfkd.teachers.loading import Foreign, ForeignModelError, Registry, load_teacher
 from dfkd.teachers.networks import build_network
 from dfkd.teachers.saving import save_teacher
@@ -18,4 +19,5 @@ __all__ = [
     "load_teacher",
     "require_batch_norm",
     "save_teacher",
+    "try_weights",
 ]

@@ -78,10 +78,10 @@ def _description(metadata: Mapping[str, str], name: str) -> tuple[tuple[str, ...
         size = json.loads(metadata["input_size"])
         height, width = (size, size) if isinstance(size, int) else size
         class_names = tuple(str(class_name) for class_name in json.loads(metadata["class_names"]))
-        return class_names, (json.loads(metadata["channels"]), height, width)
+        return class_names, (len(json.loads(metadata["input_mean"])), height, width)
     except (KeyError, ValueError, TypeError) as error:
         raise ValueError(
-            f"model: {name} does not describe itself: expected class_names, input_size and channels in its metadata "
+            f"model: {name} does not describe itself: expected class_names, input_size and input_mean in its metadata "
             f"({error!r})."
         ) from error
 

@@ -85,6 +85,17 @@ def load_teacher(
     )
 
 
+def find_weights(settings: TeacherSettings) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
+    """Return state dict and metadata of a weights file, as they are.
+
+    Raises:
+        ValueError: if there is no such file, or it is damaged.
+    """
+    found = _find(settings, None, None)
+    assert not isinstance(found.content, nn.Module), "a weights file, neither an export nor an MLflow model"
+    return found.content, found.metadata
+
+
 def _find(settings: TeacherSettings, registry: Registry | None, foreign: Foreign | None) -> _Found:
     """Read what the settings point at; nothing is run that was not trusted."""
     weights = settings.weights

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
 from typing import Any
+from urllib.parse import parse_qsl
 
 from torch import Tensor, nn
 
@@ -18,12 +20,13 @@ def build_network(architecture: str, *, num_classes: int, in_channels: int) -> n
     """Build a freshly initialised network; it satisfies ``Backbone``.
 
     Args:
-        architecture: a name of ``dfkd.models``, or ``torchvision:<name>`` or ``timm:<name>``.
+        architecture: a name of ``dfkd.models``, or ``torchvision:<name>`` or ``timm:<name>``. Arguments of timm's
+            builder may follow, as in ``timm:vit_tiny_patch16_224?img_size=32&patch_size=4``.
         num_classes: K.
         in_channels: C of an image.
 
     Raises:
-        ValueError: for an unknown name, or a network whose last layer is not Linear.
+        ValueError: for an unknown name or argument, or a network whose last layer is not Linear.
     """
     if architecture.startswith(TORCHVISION):
         return TorchvisionNetwork(architecture.removeprefix(TORCHVISION), num_classes, in_channels)
@@ -82,12 +85,17 @@ class TimmNetwork(nn.Module):
     def __init__(self, name: str, num_classes: int, in_channels: int) -> None:
         super().__init__()
         timm = _import_timm()
+        name, arguments = _split_arguments(name)
         if not timm.is_model(name):
             raise ValueError(
                 f"architecture: timm {timm.__version__} has no '{name}'.{did_you_mean(name, timm.list_models())} "
                 "timm.list_models() lists all."
             )
-        self.network: Any = timm.create_model(name, pretrained=False, num_classes=num_classes, in_chans=in_channels)
+        own = {"pretrained": False, "num_classes": num_classes, "in_chans": in_channels}
+        try:
+            self.network: Any = timm.create_model(name, **arguments | own)
+        except (TypeError, ValueError, RuntimeError, AssertionError) as error:  # what builders say of bad arguments
+            raise ValueError(f"architecture: timm cannot build '{name}' with {arguments}: {error}.") from error
         classifier = self.network.get_classifier()
         if not isinstance(classifier, nn.Linear):
             raise ValueError(f"architecture: 'timm:{name}' does not end in a Linear layer, which features need.")
@@ -107,6 +115,19 @@ class TimmNetwork(nn.Module):
         """Map penultimate features [B, D] to logits [B, K]."""
         logits: Tensor = self.network.get_classifier()(features)
         return logits
+
+
+def _split_arguments(name: str) -> tuple[str, dict[str, Any]]:
+    """Return a network's own name, and the arguments that follow it after a question mark; their values are JSON."""
+    own, _, query = name.partition("?")
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+        return own, {key: json.loads(value) for key, value in pairs}
+    except ValueError as error:
+        raise ValueError(
+            f"architecture: 'timm:{name}': expected arguments such as img_size=32&patch_size=4 after the question "
+            f"mark, each a number, true, false or a list ({error})."
+        ) from error
 
 
 def _import_timm() -> Any:

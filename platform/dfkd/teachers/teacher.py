@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from dfkd.domain import normalise
 from dfkd.losses.inversion import has_batch_norm
 
+#: Methods whose published settings serve any differentiable teacher.
+WITHOUT_BATCH_NORM = ("dafl", "dfad", "mad", "pre_dfkd", "zskt")
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Teacher:
@@ -57,9 +60,19 @@ class Teacher:
             )
             object.__setattr__(self, "hash", hashed)
 
+    @property
+    def label(self) -> str:
+        """What every table calls this teacher."""
+        return teacher_label(shifted=self.shifted)
+
     def normalise(self, images: Tensor) -> Tensor:
         """Map images [B, C, H, W] in [0, 1] to what the network takes."""
         return normalise(images, self.mean, self.std)
+
+
+def teacher_label(*, shifted: bool) -> str:
+    """Return what every table calls a teacher: the scores of a shifted one say little of how well it was trained."""
+    return "shifted teacher" if shifted else "teacher"
 
 
 def hash_teacher(
@@ -98,7 +111,8 @@ def require_batch_norm(teacher: Teacher, weight: float) -> None:
     if not has_batch_norm(teacher.model):
         raise ValueError(
             f"synthesis.weights.batch_norm: is {weight:g}, but the teacher '{teacher.architecture}' "
-            f"({teacher.provenance}) has no BatchNorm layer whose statistics could be matched. Set it to 0."
+            f"({teacher.provenance}) has no BatchNorm layer whose statistics could be matched. Set it to 0, or take a "
+            f"method that asks nothing of them: {', '.join(WITHOUT_BATCH_NORM)}."
         )
 
 

@@ -83,7 +83,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, architectur
     """
     try:
         # a plain dict: without torch's version tag, BatchNorm forgives a missing num_batches_tracked
-        model.load_state_dict(_with_own_names(model, weights), strict=True)
+        model.load_state_dict(with_own_names(model, weights), strict=True)
     except RuntimeError as error:
         raise ValueError(
             f"teacher.weights: {source} does not fit '{architecture}': {_shorten_misfit(str(error))}. "
@@ -91,7 +91,8 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, architectur
         ) from error
 
 
-def _with_own_names(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def with_own_names(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights under the names that ``model`` has for them, prefixes of wrappers removed or added."""
     named = dict(weights)
     if all(name.startswith(PARALLEL) for name in named):
         named = {name.removeprefix(PARALLEL): tensor for name, tensor in named.items()}

@@ -5,8 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from dfkd.settings.search import Direction
+
+PROVENANCES = {
+    "trusted": "trusted",
+    "unknown": "unknown: if somebody hid a backdoor in the teacher, it may have passed into this student",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +37,7 @@ class StudentCard:
         seed: of the run.
         commit: of the code, or "unknown".
         versions: of the packages that matter, by name.
+        teacher_provenance: whether the teacher's maker is trusted.
     """
 
     method: str
@@ -49,6 +56,7 @@ class StudentCard:
     seed: int
     commit: str
     versions: Mapping[str, str]
+    teacher_provenance: Literal["trusted", "unknown"] = "unknown"
 
     def summary(self) -> str:
         """Return the card without the settings: what MLflow shows beside a version."""
@@ -57,6 +65,7 @@ class StudentCard:
         lines = [
             f"**Method** {self.method}, seed {self.seed}",
             f"**Teacher** {self.teacher_name}, {self.teacher_parameters:,} parameters, `{self.teacher_hash}`{shifted}",
+            f"**Teacher provenance** {PROVENANCES[self.teacher_provenance]}",
             f"**Student** {self.student_parameters:,} parameters ({ratio:.1%} of the teacher's)",
             f"**Chosen by** {self.objective} = {self.objective_value:.6g} ({self.direction}; exam `{self.exam_hash}`)",
             f"**Data used for the choice** {self.selection_data}",

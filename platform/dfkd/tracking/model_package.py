@@ -79,13 +79,26 @@ class ImageClassifier(nn.Module):
 
 
 def export_classifier(model: nn.Module, description: ModelDescription) -> nn.Module:
-    """Return a graph of the model that takes images in [0, 1] in batches of any size, on the CPU, in evaluation mode.
+    """Return the graph of ``export_program``."""
+    return export_program(image_classifier(model, description), description).module()
+
+
+def image_classifier(model: nn.Module, description: ModelDescription) -> ImageClassifier:
+    """Return a copy of a model with its normalisation, on the CPU, in float32 and evaluation mode."""
+    network = copy.deepcopy(model).to("cpu", torch.float32).eval()
+    return ImageClassifier(network, mean=description.mean, std=description.std).eval()
+
+
+def export_program(classifier: ImageClassifier, description: ModelDescription) -> torch.export.ExportedProgram:
+    """Return a program that maps images in [0, 1] to logits, in batches of any size.
+
+    Args:
+        classifier: of ``image_classifier``.
+        description: of its model.
 
     Raises:
-        ValueError: the model cannot be exported, or the graph does not give the model's logits [B, K].
+        ValueError: the model cannot be exported, or the program does not give the model's logits [B, K].
     """
-    network = copy.deepcopy(model).to("cpu", torch.float32).eval()
-    classifier = ImageClassifier(network, mean=description.mean, std=description.std).eval()
     example = torch.full((2, *description.image_shape), 0.5)
     try:
         program = torch.export.export(classifier, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
@@ -98,7 +111,7 @@ def export_classifier(model: nn.Module, description: ModelDescription) -> nn.Mod
             f"export: torch.export cannot export '{description.architecture}' with a free batch size: {error}"
         ) from error
     _check_same_logits(graph, classifier, description)
-    return graph
+    return program
 
 
 @torch.no_grad()

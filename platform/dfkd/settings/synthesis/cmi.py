@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -63,6 +64,11 @@ class ContrastiveInversionSettings(BankedSettings):
     def batch_norm_weight(self) -> float:
         """Weight of the BatchNorm statistics."""
         return self.weights.batch_norm
+
+    @property
+    def growing_rounds(self) -> int:
+        """Rounds until as many images are remembered as a step contrasts."""
+        return math.ceil(self.contrast.num_remembered / self.batch_size)
 
 
 def _preset(*, temperature: float, batch_size: int) -> dict[str, dict[str, Any]]:

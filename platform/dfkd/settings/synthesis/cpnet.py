@@ -42,6 +42,7 @@ class CPNetSettings(RoundsSettings):
 
     TITLE: ClassVar[str] = "CPNet"
     PRIOR: ClassVar[str] = "text"
+    COUNTED_IN_EPOCHS: ClassVar[tuple[str, ...]] = ("reset_generator_every",)
 
     method: Literal["cpnet"] = "cpnet"
     noise: LabelNoiseLayer = field(default_factory=LabelNoiseLayer)

@@ -15,6 +15,7 @@ class FastSettings(BankedSettings):
     """FastDFKD. Defaults: Fast-10 for the WRN pairs, the public scripts/fast_cifar.sh, but for the bank."""
 
     TITLE: ClassVar[str] = "FastDFKD"
+    COUNTED_IN_EPOCHS: ClassVar[tuple[str, ...]] = ("reset_first_layer_in",)
 
     method: Literal["fast_dfkd"] = "fast_dfkd"
     meta: Literal["fomaml", "reptile"] = "fomaml"  # how the meta-generator learns from the inner steps

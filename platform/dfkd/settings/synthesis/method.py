@@ -16,6 +16,7 @@ class MethodSettings:
 
     TITLE: ClassVar[str]  # how tables call the method
     PRIOR: ClassVar[str] = "none"  # what it knows beside the teacher: "none", "text", "public images", ...
+    COUNTED_IN_EPOCHS: ClassVar[tuple[str, ...]] = ()  # settings in epochs of a whole run: shorter runs shorten them
 
     @property
     def batch_norm_weight(self) -> float:
@@ -38,6 +39,11 @@ class RoundsSettings(MethodSettings):
     rounds_per_epoch: int = 2
     bank_capacity: int = 50_000  # images of one worker
     batch_norm_momentum: float = 0.0  # of the statistics that former rounds leave; 0 = each batch matches on its own
+
+    @property
+    def growing_rounds(self) -> int:
+        """How many first rounds each cost more than the one before, because a memory fills; 0 where none does."""
+        return 0
 
     def __post_init__(self) -> None:
         check_each(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dfkd.settings.checks import check_at_least
@@ -49,6 +49,7 @@ class TransferSettings:
     """What one backbone is put to: tasks by the name that their columns begin with."""
 
     transfer: dict[str, TransferTaskSettings]
+    path: str | None = None  # where the data of every task lie, in place of their own paths
     seed: int = 0  # of heads, batches, draws, and of a backbone that was never trained
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
@@ -59,3 +60,9 @@ class TransferSettings:
         for name in self.transfer:
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
                 raise ValueError(f"transfer: expected small letters, digits and '_' for a task's name, got {name!r}.")
+        if self.path is not None:
+            moved = {
+                name: replace(task, dataset=replace(task.dataset, path=self.path))  # type: ignore[arg-type]
+                for name, task in self.transfer.items()
+            }
+            object.__setattr__(self, "transfer", moved)

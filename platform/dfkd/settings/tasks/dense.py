@@ -12,6 +12,7 @@ from dfkd.settings.tasks.training import TrainingSettings
 MASKS = ("parquet", "voc", "ade20k", "nyuv2")
 BOXES = ("voc", "coco", "scenes")
 DEPTHS = ("nyuv2", "scenes")
+NORM_GROUPS = 32  # of torchvision's FCOS head
 SCENES = "scenes"  # no scores on it are a result
 
 
@@ -104,6 +105,11 @@ class DetectionSettings(HeadSettings):
         check_choice("dataset.name", self.dataset.name, BOXES)
         check_each(self, lambda name, value: check_at_least(name, value, 1), "num_convolutions", "max_detections")
         check_at_least("score_threshold", self.score_threshold, 0)
+        if self.width % NORM_GROUPS:
+            raise ValueError(
+                f"width: FCOS normalises channels in {NORM_GROUPS} groups, so expected a multiple of it, "
+                f"got {self.width}."
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,241 @@
+"""Settings of a comparison: which methods, on which teachers and seeds, for what budget, and how they are tuned."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dfkd.settings.checks import check_at_least, check_choice, check_positive
+from dfkd.settings.schedules import SCHEDULES
+from dfkd.settings.search import ObjectiveSettings, ParameterRange, SamplerSettings
+
+Column = Literal["preset", "tuned"]
+COLUMNS: tuple[Column, ...] = ("preset", "tuned")
+Overlay = dict[str, Any]  # dotted path into an experiment -> value, as `--set` writes it
+
+#: What students are compared by -> its key among scores, and the teacher's. On validation images "val/" stands before.
+SCORES = {
+    "accuracy": ("accuracy/top1", "accuracy/teacher_top1"),
+    "balanced_accuracy": ("binary/balanced_accuracy", "binary/teacher_balanced_accuracy"),
+}
+ROW_PARTS = ("synthesis", "distillation", "label_embeddings")  # of an experiment, that a method may decide
+PAIR_PARTS = ("teacher", "student")
+WARM_UP_SHARE = 0.2  # of a run's cost at most: short budgets must not only rank start-up
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class RunName:
+    """Which run of a comparison: a row's column, on a pair, at a share of the budget, under two seeds."""
+
+    pair: str  # "": the experiment's own teacher and student
+    fraction: float
+    row: str
+    column: Column
+    teacher: int  # the teacher's training seed
+    seed: int
+
+    def __str__(self) -> str:
+        """Return it as a file's name, without the ending."""
+        pair = f"{self.pair}." if self.pair else ""
+        return f"{pair}{self.row}.{self.column}.x{self.fraction:g}.t{self.teacher}.s{self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowSettings:
+    """One method under the settings that it is compared with.
+
+    ``preset`` names a schedule, which takes the place of the experiment's ``distillation``. A published method's own
+    takes that of its ``synthesis`` too; a general one, such as ``nayer_100``, is laid over it. Then it is shrunk as
+    ``ShrinkSettings`` say, and ``settings`` come on top.
+    """
+
+    preset: str | None = None
+    settings: Overlay = field(default_factory=dict)
+    title: str | None = None  # how tables call the row; None: as the method
+    columns: tuple[Column, ...] = ("preset",)  # "preset": as it stands here; "tuned": after the search of `tuning`
+    parameters: dict[str, ParameterRange] = field(default_factory=dict)  # what is searched for "tuned"
+    seeds: tuple[int, ...] | None = None  # in place of the comparison's
+
+    def __post_init__(self) -> None:
+        if self.preset is not None:
+            check_choice("preset", self.preset, tuple(SCHEDULES))
+        check_parts("settings", self.settings, ROW_PARTS)
+        check_parts("parameters", self.parameters, ROW_PARTS)
+        if not self.columns:
+            raise ValueError("columns: expected 'preset', 'tuned' or both, got none.")
+        check_distinct("columns", self.columns)
+        if ("tuned" in self.columns) != bool(self.parameters):
+            raise ValueError(
+                "columns: 'tuned' and a search over `parameters` come together; give both or neither "
+                f"(columns {', '.join(self.columns)}; {len(self.parameters)} parameters)."
+            )
+        if self.seeds is not None:
+            check_seeds("seeds", self.seeds)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShrinkSettings:
+    """How presets, which were published for GPUs and days, are made smaller before anything else: alike for all.
+
+    The student's learning rate follows the square root of its batch size, as Adam's should (Malladi et al., On the SDEs
+    and Scaling Rules for Adaptive Gradient Algorithms, NeurIPS 2022) and as SGD's does between the published 0.2 at 512
+    and the usual 0.1 at 128. A generator's stays: the images of a round are the same in all of its steps.
+    """
+
+    batch_sizes: float = 1.0  # by which the batches of synthesis and of the student are divided, rounded up
+    generator_width: float = 1.0  # by which the generator's channels are divided, rounded up
+
+    def __post_init__(self) -> None:
+        check_at_least("batch_sizes", self.batch_sizes, 1)
+        check_at_least("generator_width", self.generator_width, 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BudgetSettings:
+    """What every run may cost: counted multiply-accumulates, or seconds of one worker on this machine."""
+
+    macs: float | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.macs is None) == (self.seconds is None):
+            raise ValueError("macs: expected either 'macs' or 'seconds', got both or neither.")
+        check_positive(self.unit, self.amount)
+
+    @property
+    def unit(self) -> Literal["macs", "seconds"]:
+        """What is counted."""
+        return "macs" if self.macs is not None else "seconds"
+
+    @property
+    def amount(self) -> float:
+        """How much of it."""
+        amount = self.macs if self.macs is not None else self.seconds
+        assert amount is not None
+        return amount
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TuningSettings:
+    """The search for "tuned" values: the same number of trials, objective and compute for every row that has ranges.
+
+    Its teacher and seeds must not be in the table.
+    """
+
+    trials: int  # of each row; the first is the preset as it stands
+    teacher: int  # its training seed
+    seeds: tuple[int, ...]  # a trial's value is the mean over them
+    objective: ObjectiveSettings = field(default_factory=lambda: ObjectiveSettings(metric="val_accuracy"))
+    fraction: float = 1.0  # of the budget, for every run of a trial
+    sampler: SamplerSettings = field(default_factory=SamplerSettings)
+
+    def __post_init__(self) -> None:
+        check_at_least("trials", self.trials, 1)
+        check_at_least("teacher", self.teacher, 0)
+        check_seeds("seeds", self.seeds)
+        check_share("fraction", self.fraction)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComparisonSettings:
+    """One comparison, as a file of ``benchmarks/comparisons/`` describes it."""
+
+    name: str  # of its results folder and of the tracked experiment
+    title: str | None = None  # how tables call it; None: the name
+    experiment: dict[str, Any]  # what all rows share: plain values of ExperimentSettings, may hold `schedule`
+    pairs: dict[str, Overlay] = field(default_factory=dict)  # other teachers and students; none: the experiment's own
+    methods: dict[str, RowSettings]
+    teachers: tuple[int, ...] = (0,)  # training seeds
+    seeds: tuple[int, ...]
+    budget: BudgetSettings
+    shrink: ShrinkSettings = field(default_factory=ShrinkSettings)  # of every row's preset
+    fractions: tuple[float, ...] = (1.0,)  # of the budget; each is a run of its own, with its own schedule
+    score: Literal["accuracy", "balanced_accuracy"] = "accuracy"
+    reference: str  # the row that all others are compared with, pair by pair
+    floor: str | None = None  # the row that every method must beat
+    ceiling: str | None = None  # the row that learns from the real training images
+    tuning: TuningSettings | None = None
+    tuned_values: str | None = None  # a file that another comparison's tuning wrote, beside this one; None: own tuning
+
+    def __post_init__(self) -> None:
+        check_name("name", self.name)
+        if not self.methods:
+            raise ValueError("methods: expected at least one row, got none.")
+        for name in self.methods:
+            check_name("methods", name)
+        for name, overlay in self.pairs.items():
+            check_name("pairs", name)
+            check_parts(f"pairs.{name}", overlay, PAIR_PARTS)
+        check_choice("score", self.score, tuple(SCORES))
+        check_seeds("teachers", self.teachers)
+        check_seeds("seeds", self.seeds)
+        self._check_fractions()
+        for role in ("reference", "floor", "ceiling"):
+            if (row := getattr(self, role)) is not None:
+                check_choice(role, row, tuple(self.methods))
+        self._check_tuning()
+
+    def _check_fractions(self) -> None:
+        if not self.fractions:
+            raise ValueError("fractions: expected at least one share of the budget, got none.")
+        check_distinct("fractions", self.fractions)
+        for fraction in self.fractions:
+            check_share("fractions", fraction)
+
+    def _check_tuning(self) -> None:
+        tuned = [name for name, row in self.methods.items() if "tuned" in row.columns]
+        if tuned and self.tuning is None and self.tuned_values is None:
+            raise ValueError(f"tuning: is missing, and the row '{tuned[0]}' has a column 'tuned'.")
+        if self.tuning is None:
+            return
+        if self.tuned_values is not None:
+            raise ValueError("tuned_values: these are tuned already; take out either 'tuning' or 'tuned_values'.")
+        if not tuned:
+            raise ValueError("tuning: no row has a column 'tuned' with `parameters` to search.")
+        in_table = {seed for row in self.methods.values() for seed in row.seeds or self.seeds}
+        if both := sorted(in_table & set(self.tuning.seeds)):
+            raise ValueError(f"tuning.seeds: {both[0]} is in the table too; tuning needs seeds of its own.")
+        if self.tuning.teacher in self.teachers:
+            raise ValueError(
+                f"tuning.teacher: the one of seed {self.tuning.teacher} is in the table too; tuning needs its own."
+            )
+
+
+def check_name(name: str, value: str) -> None:
+    """Raise ValueError unless ``value`` can be part of a file's name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", value):
+        raise ValueError(f"{name}: expected only letters, digits, '-' and '_', got {value!r}.")
+
+
+def check_parts(name: str, overlay: Iterable[str], parts: Sequence[str]) -> None:
+    """Raise ValueError unless every dotted path leads into one of ``parts`` of an experiment."""
+    for path in overlay:
+        try:
+            check_choice(path, path.split(".")[0], parts)
+        except ValueError as error:
+            raise ValueError(f"{name}.{error} The rest is the same for all.") from None
+
+
+def check_distinct(name: str, values: Sequence[object]) -> None:
+    """Raise ValueError if a value stands twice."""
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise ValueError(f"{name}: {value!r} stands twice; keep one.")
+
+
+def check_seeds(name: str, seeds: Sequence[int]) -> None:
+    """Raise ValueError unless there are seeds, each at least 0 and once."""
+    if not seeds:
+        raise ValueError(f"{name}: expected at least one seed, got none.")
+    for seed in seeds:
+        check_at_least(name, seed, 0)
+    check_distinct(name, seeds)
+
+
+def check_share(name: str, value: float) -> None:
+    """Raise ValueError unless ``value`` lies above 0 and not above 1."""
+    check_positive(name, value)
+    if value > 1:
+        raise ValueError(f"{name}: expected a share of the budget of at most 1, got {value!r}.")

@@ -90,8 +90,9 @@ def evaluate_on_own_data(arguments: argparse.Namespace, options: EvaluateOptions
     settings, _ = load_experiment(arguments.config, arguments.set)
     for task in options.tasks:
         check_choice("--task", task, TASKS)
+    needed = settings if options.teacher is None else None  # else another one takes its teacher's place
     check_surroundings(
-        settings, home=options.home, tracking_uri=options.tracking_uri, mlflow=needs_registry(settings, options)
+        needed, home=options.home, tracking_uri=options.tracking_uri, mlflow=needs_registry(settings, options)
     )
     check_weights(options.model, where="model")
     check_weights(options.teacher, where="--teacher")

@@ -12,7 +12,7 @@ from ray.tune.search import Searcher
 
 from dfkd.cluster.searcher import StudySearch
 from dfkd.cluster.trial import TrialPlan
-from dfkd.search.optuna_space import make_sampler, open_study, stale_params
+from dfkd.search.optuna_space import enqueue, make_sampler, open_study, stale_params
 from dfkd.search.space import SearchSpace
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import to_dict
@@ -190,6 +190,20 @@ def test_what_has_no_value_is_a_failure(
     searcher.on_trial_complete("a", result, error=error)
     assert states(storage) == ["FAIL"]
     assert stale_params(open_study(storage, name="a", direction="maximize")) == []  # not run again
+
+
+def test_a_point_that_was_proposed_again_while_it_ran_is_run_after_a_crash(
+    search: Callable[..., StudySearch], storage: InMemoryStorage
+) -> None:
+    """The second proposal was refused, which said nothing of the first."""
+    point = {KIND: "bank", SOURCES: 5}
+    crashed = search(first=[point])
+    assert crashed.suggest("a") == point
+    enqueue(crashed._ot_study, [point])
+    other = crashed.suggest("b")
+    assert other != point and "FAIL" in states(storage)
+    resumed = search()
+    assert [resumed.suggest("c"), resumed.suggest("d")] == [point, other]
 
 
 SIZE = ("further/size", "min")

@@ -134,6 +134,10 @@ def test_an_evaluation_is_refused_before_anything_heavy_is_loaded(run: Run, tmp_
         "MLflow does not answer at http://127.0.0.1:1": [*EVALUATE, *home, "--tracking-uri", "http://127.0.0.1:1"],
         "home: expected a folder that can be written": [*EVALUATE, "--home", "/dev/null/home"],
         "model: .*missing.safetensors does not exist": ["evaluate.py", f"{tmp_path}/missing.safetensors", SMOKE, *home],
+        "model: .*absent.safetensors does not exist": [  # that of the config's teacher is not looked for
+            *("evaluate.py", f"{tmp_path}/absent.safetensors", SMOKE, *home, "--teacher", "models:/other/1"),
+            *("--set", f"teacher.weights={tmp_path}/missing.safetensors"),
+        ],
         "--teacher: .*missing.safetensors does not": [*EVALUATE, *home, "--teacher", f"{tmp_path}/missing.safetensors"],
     }
     for message, command in mistakes.items():

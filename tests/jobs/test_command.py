@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
-from dfkd.jobs.command import run_command
+from dfkd.jobs.command import open_output, run_command
 
 
 @pytest.mark.parametrize(
@@ -18,6 +21,30 @@ def test_what_a_user_can_mend_is_one_message(error: Exception, capsys: pytest.Ca
         raise error
     assert ended.value.code == 2
     assert capsys.readouterr().err == "error: lower it\n"
+
+
+@pytest.mark.parametrize("defect", ["a, b = 1, 2, 3", "open('/nowhere/http://me:secret@host')", "json.loads('{')"])
+def test_what_no_line_of_ours_says_in_words_has_its_trace_in_a_file(
+    defect: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(SystemExit), run_command():
+        exec(defect, {"json": json})
+    first, second = capsys.readouterr().err.splitlines()
+    (file,) = tmp_path.iterdir()
+    assert first.startswith("error: ") and second == f"where it came from: {file}"
+    assert "Traceback" in file.read_text() and "test_command.py" in file.read_text()
+    assert file.stat().st_mode & 0o077 == 0
+    assert "secret" not in first + file.read_text()
+
+
+def test_an_error_in_words_over_several_lines_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), run_command():
+        open_output(
+            "/dev/null/x.json",
+        )
+    said = capsys.readouterr().err
+    assert said.startswith("error: --json: expected a file that can be written") and "where it came" not in said
 
 
 def test_a_defect_keeps_its_trace() -> None:
@@ -62,7 +89,7 @@ def test_ray_that_goes_away_is_told_in_words_and_an_error_within_a_task_keeps_it
 def test_an_interrupt_and_a_termination_leave_nothing_open(number: signal.Signals, status: int) -> None:
     code = """
 import time
-from dfkd.jobs.command import run_command
+from dfkd.jobs.command import open_output, run_command
 with run_command() as console:
     try:
         console.say("here")

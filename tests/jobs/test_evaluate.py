@@ -18,6 +18,7 @@ from dfkd.jobs.console import Console
 from dfkd.jobs.evaluate import (
     default_tasks,
     described,
+    left_out,
     run_evaluation,
     score_alone,
     score_beside,
@@ -86,6 +87,20 @@ def test_a_model_alone_has_the_accuracy_that_it_has_beside_a_teacher() -> None:
     alone = score_alone(model, images(10), ("accuracy", "agreement"), CPU)
     beside = score_beside(model, network(1), images(10), ("accuracy",), CPU)
     assert alone == {"accuracy/top1": beside["accuracy/top1"]}
+
+
+def test_a_task_that_gives_no_score_is_named_with_the_reason() -> None:
+    labelled, unlabelled = images(10), ImageSet(images(10).images, None)
+    tasks = ("accuracy", "agreement", "representation")
+    alone = score_alone(network(0), labelled, tasks, CPU)
+    assert left_out(tasks, alone, labelled) == [
+        "not scored: agreement, representation (no teacher is known, or not two classes)"
+    ]
+    beside = score_beside(network(0), network(1), unlabelled, ("accuracy", "agreement"), CPU)
+    assert left_out(("accuracy", "agreement"), beside, unlabelled) == [
+        "not scored: accuracy (these images have no labels)"
+    ]
+    assert left_out(("accuracy",), alone, labelled) == []
 
 
 def test_two_classes_bring_the_binary_scores() -> None:
@@ -159,6 +174,7 @@ def test_a_registered_student_is_held_against_the_teacher_of_its_config(tmp_path
     retrained = settings(training=dataclasses.replace(settings().teacher.training, seed=1))
     alone, printed = run(retrained, **common)
     assert "none is known" in printed
+    assert "note     not scored: agreement (no teacher is known, or not two classes)" in printed
     assert alone == {"accuracy/top1": scores["accuracy/top1"]}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dfkd.jobs.ray_cluster import check_address
+from dfkd.jobs.ray_cluster import ENVIRONMENT, check_address, connected
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,3 +70,36 @@ def test_the_package_is_shipped_where_it_is_not_installed(arguments: list[str], 
     )
     assert done.returncode == 0, done.stderr
     assert (str(ROOT / "platform" / "dfkd") in done.stdout) is shipped
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "said"),
+    [
+        (
+            "local",
+            OSError("No space left on device"),
+            "a cluster could not be started on this machine (OSError: No space",
+        ),
+        (
+            "auto",
+            RuntimeError("Version mismatch:\n  Ray: 2.9"),
+            "'auto' cannot be joined (RuntimeError: Version mismatch:",
+        ),
+        ("local", ValueError(""), "(ValueError: no message)"),
+    ],
+)
+def test_what_ray_refuses_is_told_in_its_own_words(
+    monkeypatch: pytest.MonkeyPatch, address: str, error: Exception, said: str
+) -> None:
+    import ray
+
+    def refuse(**options: object) -> None:
+        raise error
+
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    for name in ENVIRONMENT:
+        monkeypatch.setenv(name, os.environ.get(name, ENVIRONMENT[name]))  # put back afterwards
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(ConnectionError) as told, connected():
+        pass
+    assert said in str(told.value) and "no cluster answers" not in str(told.value)

@@ -16,6 +16,7 @@ from dfkd.data.real_data import RealData
 from dfkd.jobs import teacher_training
 from dfkd.jobs.console import Console
 from dfkd.jobs.teacher import held_out, obtain_teacher, teacher_name, training_key
+from dfkd.jobs.teacher_training import TrainingFolder
 from dfkd.settings.experiment import (
     DatasetSettings,
     ExperimentSettings,
@@ -116,12 +117,12 @@ def test_an_interrupted_training_goes_on_and_gives_the_same_weights_bit_for_bit(
     monkeypatch.setattr(teacher_training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     with pytest.raises(KeyboardInterrupt):
         obtain(home, interrupts(f"epoch 2/{EPOCHS}"))
-    assert len(list((home / "teachers").iterdir())) == 1
+    (left,) = (path for path in (home / "teachers").iterdir() if path.is_dir())
     printed = io.StringIO()
     resumed = obtain(home, printed)
     assert f"epoch 2/{EPOCHS} was reached before an interruption" in printed.getvalue()
     assert f"epoch 3/{EPOCHS}," in printed.getvalue() and f"epoch 2/{EPOCHS}," not in printed.getvalue()
-    assert list((home / "teachers").iterdir()) == []
+    assert not left.exists()
 
     whole = obtain(home, io.StringIO(), retrain=True)
     assert whole.hash == resumed.hash
@@ -138,6 +139,18 @@ def test_an_interrupted_training_goes_on_and_gives_the_same_weights_bit_for_bit(
         assert run.info.status == "FINISHED"
         history = client.get_metric_history(run.info.run_id, "train/loss")
         assert [point.step for point in history] == list(range(EPOCHS))
+
+
+def test_a_training_that_another_process_is_at_is_left_alone_even_to_train_anew(tmp_path: Path) -> None:
+    with TrainingFolder(tmp_path / "teachers" / "key", anew=False) as folder:
+        folder.checkpoints.write({"epoch": 1}, epoch=1, rank=0)
+        for anew in (False, True):
+            with pytest.raises(BlockingIOError, match="teacher: another process is training it .*Wait for its end"):
+                TrainingFolder(tmp_path / "teachers" / "key", anew=anew)
+        assert list((tmp_path / "teachers" / "key").rglob("*.pt"))
+    with TrainingFolder(tmp_path / "teachers" / "key", anew=True) as again:
+        assert again.checkpoints.newest(rank=0, world_size=1) is None
+        assert not list((tmp_path / "teachers" / "key").rglob("*.pt"))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="needs the extra [timm]")

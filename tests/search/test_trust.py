@@ -48,6 +48,14 @@ def test_trials_without_a_result_are_not_compared() -> None:
     assert trust_report([*trials, *others], trials[0], "maximize") == trust_report(trials, trials[0], "maximize")
 
 
+def test_a_pick_whose_score_is_no_number_has_no_regret() -> None:
+    trials = twelve_trials()
+    odd = trial(20, 0.99, float("nan"))
+    report = trust_report([*trials, odd], odd, "maximize")
+    assert report.regret_chosen is None and "regret_chosen" not in report.numbers()
+    assert report.best_validation == pytest.approx(0.61)
+
+
 def test_collapsed_trials_can_make_up_the_whole_correlation() -> None:
     generator = random.Random(0)
     upright = [trial(n, 0.9 + generator.random() / 100, 0.9 + generator.random() / 100) for n in range(10)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -12,10 +13,12 @@ from ray.util.queue import Empty, Queue
 
 from dfkd.assembly import Materials
 from dfkd.cluster.checkpoints import RAY_TRAIN
-from dfkd.cluster.resources import uses_gpu
+from dfkd.cluster.resources import autoscales, uses_gpu
 from dfkd.cluster.worker import RESTARTS, RUN_ERRORS, Report
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import settings_key
+
+BOOT_SECONDS = 600  # for a node with a GPU and its set-up commands
 
 
 def run_data_parallel(
@@ -44,6 +47,7 @@ def run_data_parallel(
     """
     from ray.train.torch import TorchTrainer
 
+    allow_for_booting()
     gpu = uses_gpu(settings)
     for restarts_left in reversed(range(1 + restarts)):
         trainer = TorchTrainer(
@@ -66,6 +70,15 @@ def run_data_parallel(
             _raise_run_error(error)
             if not restarts_left:
                 raise
+
+
+def allow_for_booting() -> None:
+    """Have Ray Train wait for nodes that an autoscaler starts first; it would give up after 60 s (2.60), and ask anew.
+
+    It reads the environment of the process that starts the workers. What the user set stays.
+    """
+    if autoscales():
+        os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(BOOT_SECONDS))
 
 
 def _raise_run_error(error: train.WorkerGroupError) -> None:

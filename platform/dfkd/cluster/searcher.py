@@ -12,7 +12,7 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from dfkd.cluster.trial import TrialPlan
-from dfkd.search.optuna_space import distributions, enqueue, random_points, settled_params
+from dfkd.search.optuna_space import distributions, enqueue, random_points, refuse, settled_params
 
 ATTEMPTS = 5  # of the sampler to propose a point that was not run yet; then one is drawn
 
@@ -81,7 +81,7 @@ class StudySearch(OptunaSearch):  # type: ignore[misc]
         """Ask the sampler for a point, and whether it is a new one."""
         key = self._key(super().suggest(trial_id))
         if key in self._known:
-            self._ot_study.tell(self._ot_trials.pop(trial_id), state=TrialState.FAIL)
+            refuse(self._ot_study, self._ot_trials.pop(trial_id))
             return False
         self._known.add(key)
         return True

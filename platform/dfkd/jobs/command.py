@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
+import sysconfig
+import tempfile
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +34,8 @@ def run_command(*, interrupted: str = INTERRUPTED) -> Iterator[Console]:
     """Give a console; turn errors that a user can mend into a message and exit status 2.
 
     An interrupt ends with status 130, a termination with 143; both leave no run open. Anything else is a defect of
-    ours, or of the machine, and keeps its trace.
+    ours, or of the machine, and keeps its trace. So does, in a file, what no line of ours raised in so many words: it
+    may be a defect too.
 
     Args:
         interrupted: what is said after an interrupt.
@@ -41,6 +45,8 @@ def run_command(*, interrupted: str = INTERRUPTED) -> Iterator[Console]:
         yield Console()
     except (ValueError, OSError, FloatingPointError) as error:  # ConnectionError is an OSError
         print(f"error: {hide_credentials(str(error))}", file=sys.stderr)
+        if not is_told_by_us(error) and (file := keep_trace(error)):
+            print(f"where it came from: {file}", file=sys.stderr)
         raise SystemExit(2) from None
     except Exception as error:
         if (words := trouble_in_words(error)) is None:
@@ -50,6 +56,25 @@ def run_command(*, interrupted: str = INTERRUPTED) -> Iterator[Console]:
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         raise SystemExit(143 if _terminated.is_set() else 130) from None
+
+
+def is_told_by_us(error: BaseException) -> bool:
+    """Whether a ``raise`` of our own sources says what is wrong, for a user to read."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    ours, libraries = str(Path(__file__).parents[1]), [sysconfig.get_path(name) for name in ("stdlib", "purelib")]
+    is_ours = last.filename.startswith(ours) or not last.filename.startswith(tuple(libraries))
+    return is_ours and (last.line or "").startswith("raise")
+
+
+def keep_trace(error: BaseException) -> str | None:
+    """Write an error's trace to a new file that its owner alone can read, and return its path; None without space."""
+    text = hide_credentials("".join(traceback.format_exception(error)))
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="dfkd-trace-", suffix=".txt", delete=False) as file:
+            file.write(text)
+    except OSError:
+        return None
+    return file.name
 
 
 def trouble_in_words(error: Exception) -> str | None:

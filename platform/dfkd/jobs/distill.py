@@ -26,6 +26,7 @@ from dfkd.jobs.compression import CompressedScores, as_metrics, in_words, score_
 from dfkd.jobs.console import Console, percent
 from dfkd.jobs.curve import Curve
 from dfkd.jobs.environment import commit, versions
+from dfkd.jobs.plain_json import plain_json
 from dfkd.jobs.probe_cache import obtain_probe_set
 from dfkd.jobs.ray_cluster import connected
 from dfkd.jobs.rehearsal import embed_all, rehearse
@@ -212,4 +213,4 @@ def _write_json(
         "cpu_count": os.cpu_count(),
         "device": device,
     }
-    file.write_text(json.dumps(facts, indent=1))
+    file.write_text(plain_json(facts))

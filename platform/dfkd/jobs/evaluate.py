@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from dfkd.jobs.command import open_output
 from dfkd.jobs.console import Console
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.evaluate_options import REGISTRY, EvaluateOptions, needs_registry
+from dfkd.jobs.plain_json import plain_json
 from dfkd.jobs.students import count_parameters
 from dfkd.jobs.teacher import read_teacher, trained_before, training_key
 from dfkd.settings.experiment import ExperimentSettings, TeacherSettings
@@ -65,7 +65,7 @@ def run_evaluation(settings: ExperimentSettings, options: EvaluateOptions, conso
     console.show(f"  model    {describe(model)}")
     label = teacher.label if teacher else "teacher"
     console.show(f"  {label:<8} {describe(teacher) if teacher else 'none is known; --teacher names one'}")
-    for note in notes(options.model, teacher, tracking_uri):
+    for note in [*notes(options.model, teacher, tracking_uri), *left_out(tasks, scores, images)]:
         console.show(f"  note     {note}")
     shifted = f" ({label})" if teacher and teacher.shifted else ""
     rows = [f"  {name:<32} {value:.4f}{shifted if 'teacher' in name else ''}" for name, value in scores.items()]
@@ -74,7 +74,7 @@ def run_evaluation(settings: ExperimentSettings, options: EvaluateOptions, conso
         facts = {"data": data.title, "split": options.split, "images": len(images), "scores": scores}
         facts |= {"model": facts_of(model), "teacher": facts_of(teacher) if teacher else None}
         facts |= {"dataset": shareable(settings)["dataset"], "commit": commit(), "versions": versions()}
-        json_file.write_text(json.dumps(facts, indent=1))
+        json_file.write_text(plain_json(facts))
     return scores
 
 
@@ -179,6 +179,16 @@ def notes(model: str, teacher: Teacher | None, tracking_uri: str) -> list[str]:
     if tags.get("kind") == "student" and tags["teacher_hash"] != teacher.hash:
         found.append(f"this student was distilled from another teacher ({tags['teacher_hash'][:16]})")
     return found
+
+
+def left_out(tasks: Sequence[str], scores: Mapping[str, float], images: ImageSet) -> list[str]:
+    """Return in words which tasks gave no score, and why."""
+    missing = [task for task in tasks if not any(name.startswith(f"{task}/") for name in scores)]
+    if not missing:
+        return []
+    # Beside a teacher a task without labels is left out, alone one that compares; `binary` refuses other data there.
+    why = "these images have no labels" if images.labels is None else "no teacher is known, or not two classes"
+    return [f"not scored: {', '.join(missing)} ({why})"]
 
 
 def describe(network: Teacher) -> str:

@@ -48,7 +48,7 @@ def connected() -> Iterator[None]:
     machine alone.
 
     Raises:
-        ConnectionError: the cluster does not answer.
+        ConnectionError: the cluster does not answer, or cannot be joined or started.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -60,7 +60,7 @@ def connected() -> Iterator[None]:
     try:
         ray.init(address=address, runtime_env=_runtime_env(address), log_to_driver=False, logging_level="ERROR")
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:  # ConnectionError is an OSError
-        raise _unreachable(address, error) from error
+        raise _not_joined(address, error) from error
     catch_termination()  # `ray.init` (2.60) has put a handler of its own in place, which aborts
     try:
         yield
@@ -77,6 +77,16 @@ def _unreachable(address: str, error: Exception) -> ConnectionError:
         f"ray: no cluster answers at '{address}' ({first_line(error)}). "
         "Check the address, that `ray start --head` runs there, and that RAY_AUTH_MODE and the token are the same "
         "on both sides; or leave RAY_ADDRESS out to start a cluster on this machine."
+    )
+
+
+def _not_joined(address: str, error: Exception) -> ConnectionError:
+    """Return what to raise where Ray itself refused: other versions, no space, an environment that cannot be made."""
+    what = "a cluster could not be started on this machine" if address == "local" else f"'{address}' cannot be joined"
+    words = " ".join(str(error).split())[:600] or "no message"
+    return ConnectionError(
+        f"ray: {what} ({type(error).__name__}: {words}). On a cluster, Ray, Python and the token (RAY_AUTH_MODE) must "
+        "be the same on both sides; for one on this machine, /tmp must have space and RAY_ADDRESS be unset."
     )
 
 

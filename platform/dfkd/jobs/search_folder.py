@@ -51,8 +51,8 @@ class SearchFolder:
             if known.get(name, value) != value:
                 raise ValueError(
                     f"--resume: '{self.search_id}' was run with {name.replace('_', ' ')} '{known[name]}', and now it "
-                    f"is '{value}', so its trials would not compare. Go back to what it was, or leave --resume out to "
-                    "search anew."
+                    f"is '{value}', which does not go with the trials that it has. Go back to what it was, or leave "
+                    "--resume out to search anew."
                 )
         self.note(**facts)
 

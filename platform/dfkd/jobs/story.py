@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from dfkd.jobs.choice import Choice
 from dfkd.jobs.console import first_line, percent
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.front import default_in_words, front_markdown, front_parquet
+from dfkd.jobs.plain_json import plain_json
 from dfkd.jobs.running import Running
 from dfkd.jobs.trial_records import TrialRecord
 from dfkd.search.front import Front
@@ -308,7 +308,7 @@ def outcome_as_json(running: Running, outcome: Outcome, *, seconds: float) -> st
         "versions": versions(),
         "cpu_count": os.cpu_count(),
     }
-    return json.dumps(facts, indent=1)
+    return plain_json(facts)
 
 
 def _front_as_plain(running: Running, choice: Choice) -> dict[str, Any] | None:

@@ -24,7 +24,7 @@ def check_surroundings(
     """Return if the command can be expected to run here.
 
     Args:
-        settings: its experiment; None where it has no teacher.
+        settings: its experiment; None where it needs no teacher of one.
         home: folder of everything that is kept, as the user gave it.
         tracking_uri: of MLflow, as the user gave it.
         mlflow: whether the command needs MLflow.

@@ -53,6 +53,7 @@ def obtain_teacher(
         retrain: train anew, from the beginning, even if the teacher exists.
 
     Raises:
+        BlockingIOError: another process is training it.
         FloatingPointError: the training's loss is not finite.
         ValueError: the teacher cannot be had, or does not fit the data.
     """
@@ -67,9 +68,11 @@ def obtain_teacher(
         console.say(f"teacher: {uri}, trained before with these settings (--retrain-teacher trains it anew)")
         return read_teacher(trained_before(settings, data, uri), data, tracking_uri)
     name = name or teacher_name(data)
-    folder = TrainingFolder(home / "teachers" / key, anew=retrain)
     device = choose_device(settings)
-    with MlflowTracking(tracking_uri, home, folder.run_key) as tracking:
+    with (
+        TrainingFolder(home / "teachers" / key, anew=retrain) as folder,
+        MlflowTracking(tracking_uri, home, folder.run_key) as tracking,
+    ):
         run = tracking.open_parent(name, f"teacher {settings.teacher.architecture}", {"dfkd.kind": "teacher"})
         run.set_tags({"device": describe_device(device)})
         known = shareable(settings)
@@ -79,7 +82,7 @@ def obtain_teacher(
         run.log_metrics(scores, step=settings.teacher.training.epochs)
         registered = _register(teacher, scores, name=name, key=key, run_id=tracking.parent_run_id, uri=tracking_uri)
         run.close("FINISHED")
-    folder.remove()
+        folder.remove()
     shown = ", ".join(f"{metric} {percent(value)}" for metric, value in scores.items())
     console.say(f"teacher: registered as {registered.uri} ({shown})")
     return teacher

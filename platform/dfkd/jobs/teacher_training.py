@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Self
 
 import torch
 
@@ -17,26 +18,43 @@ from dfkd.jobs.console import Console, duration, percent
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.supervised import train_teacher
 from dfkd.teachers import Teacher, build_network
+from dfkd.tracking.lock import lock_exclusively
 from dfkd.tracking.protocol import Tracker
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0  # and between the lines that a person reads
 
 
 class TrainingFolder:
-    """The folder of a training that has not ended yet.
+    """The folder of a training that has not ended yet, for one process at a time: to be used in a ``with``.
 
     Args:
         path: ``<home>/teachers/<training key>``: equal trainings, and no others, share it.
         anew: drop what an earlier, interrupted training left there.
+
+    Raises:
+        BlockingIOError: another process is at this training.
     """
 
     def __init__(self, path: Path, *, anew: bool) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = lock_exclusively(
+            path.with_name(f"{path.name}.lock"),  # beside the folder, which goes and comes under it
+            f"teacher: another process is training it ('{path}'). Wait for its end: then it is in the registry.",
+        )
         if anew:
             shutil.rmtree(path, ignore_errors=True)
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(exist_ok=True)
         self._path = path
         self.checkpoints = CheckpointStore(str(path))
         self.run_key = self._find_run_key()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Let other processes have it."""
+        self._lock.close()
 
     def _find_run_key(self) -> str:
         """Return the name of the training's MLflow run: a new one, so that no run ever gets two curves."""

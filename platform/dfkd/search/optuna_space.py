@@ -29,6 +29,7 @@ from dfkd.settings.search import (
 )
 
 _STALE = "stale_trials"  # the study's user attribute: numbers of trials that a dead driver left running
+_REFUSED = "refused"  # a trial's user attribute: it was never run, as its point ran already or is no experiment
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 _MANY = 10_000  # values of one whole number: more than any search has trials
 
@@ -124,7 +125,7 @@ def _close_stale(study: optuna.Study) -> None:
 
 def stale_params(study: optuna.Study) -> list[dict[str, Scalar]]:
     """Return the parameters of trials that a dead driver left unfinished and that no other trial has repeated."""
-    trials = study.get_trials()
+    trials = [trial for trial in study.get_trials() if _REFUSED not in trial.user_attrs]
     stale_numbers = set(study.user_attrs.get(_STALE, []))
     repeated = [_planned_params(trial) for trial in trials if trial.number not in stale_numbers]
     missing: list[dict[str, Any]] = []
@@ -137,8 +138,14 @@ def stale_params(study: optuna.Study) -> list[dict[str, Scalar]]:
 def settled_params(study: optuna.Study) -> list[dict[str, Scalar]]:
     """Return the parameters of trials that ended by themselves, well or not."""
     stale_numbers = set(study.user_attrs.get(_STALE, []))
-    ended = study.get_trials(states=_ENDED)
+    ended = [trial for trial in study.get_trials(states=_ENDED) if _REFUSED not in trial.user_attrs]
     return [dict(trial.params) for trial in ended if trial.params and trial.number not in stale_numbers]
+
+
+def refuse(study: optuna.Study, trial: optuna.Trial) -> None:
+    """Tell a proposal FAIL that is not run: it settles nothing, for the trial that has its point may still run."""
+    trial.set_user_attr(_REFUSED, True)
+    study.tell(trial, state=TrialState.FAIL)
 
 
 def reported_values(study: optuna.Study) -> list[tuple[dict[str, Scalar], dict[int, float]]]:

@@ -166,7 +166,7 @@ def trust_report(
     best = max(scores, default=None)
 
     def regret(validation: float | None) -> float | None:
-        return None if best is None or validation is None else best - validation
+        return None if best is None or validation is None or not math.isfinite(validation) else best - validation
 
     with_loss = [trial for trial in comparable if _is_finite(trial.kd_loss)]
     by_kd_loss = min(with_loss, key=lambda trial: trial.kd_loss or 0.0, default=None)

@@ -6,7 +6,6 @@ The times are fixed here, so that an event that is sent twice is the same event:
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -18,6 +17,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from dfkd.tracking.lock import lock_exclusively
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +62,10 @@ class Journal:
         self.folder = folder.absolute()
         self._payloads = self.folder / "payloads"
         self._payloads.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock_file = _exclusively(self.folder / "lock")
+        self._lock_file = lock_exclusively(
+            self.folder / "lock",
+            f"journal: another process is using '{self.folder}': the search itself, or a delivery. Wait for its end.",
+        )
         self._lock = threading.Lock()
         try:
             self._open_files()
@@ -259,19 +263,6 @@ def _write_whole(file: Path, text: str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(partial, file)
-
-
-def _exclusively(path: Path) -> Any:
-    """Open and lock a file; the lock goes with the process, however it ends."""
-    lock_file = path.open("w")
-    try:
-        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock_file.close()
-        raise BlockingIOError(
-            f"journal: another process is using '{path.parent}': the search itself, or a delivery. Wait for its end."
-        ) from error
-    return lock_file
 
 
 def _drop_torn_line(events_file: Path) -> None:

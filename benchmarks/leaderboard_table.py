@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "platform"))
 
-from dfkd.comparison.readme import comparison_folders, readme_section, replaced  # noqa: E402
+from dfkd.jobs.comparison_readme import comparison_folders, readme_section, replaced  # noqa: E402
 
 
 def parse_arguments() -> argparse.Namespace:

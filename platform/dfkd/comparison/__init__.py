@@ -7,6 +7,5 @@
 ``leaderboard``  results -> rows with intervals and differences
 ``efficiency``   what a run had cost when its student was good enough
 ``tables``       a leaderboard as Markdown and Parquet
-``readme``       what a README shows of comparisons, from their results alone
 ``plots``        a leaderboard as interactive plots; synthetic images side by side
 """

@@ -3,14 +3,14 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from dfkd.comparison.readme import BEGIN, END, NOTHING_YET, comparison_folders, readme_section, replaced
 from dfkd.comparison.results import ResultsFolder, RunResult
 from dfkd.config.comparison import load_comparison
+from dfkd.jobs.comparison_readme import BEGIN, END, NOTHING_YET, comparison_folders, readme_section, replaced
+from dfkd.settings.comparison import RunName
 
 ROOT = Path(__file__).parents[2]
 MADE_WITH = {
@@ -20,16 +20,29 @@ MADE_WITH = {
 }
 
 
+def result(run: RunName, key: str, score: float) -> RunResult:
+    return RunResult(
+        run=run,
+        key=key,
+        status="complete",
+        title=run.row.title(),
+        prior="text",
+        num_classes=10,
+        test={"accuracy/top1": score, "accuracy/teacher_top1": 0.8, "agreement/top1": score},
+        best_epoch={"epoch": 0.0, "score": score},
+        made_with=MADE_WITH,
+    )
+
+
 @pytest.fixture
-def folder(result: Callable[..., RunResult], tmp_path: Path) -> ResultsFolder:
+def folder(tmp_path: Path) -> ResultsFolder:
     """The results of the smoke comparison's presets."""
     folder = ResultsFolder(tmp_path / "results" / "smoke")
     comparison = load_comparison(ROOT / "benchmarks" / "comparisons" / "smoke.yaml")
     folder.claim(comparison)
     for run in comparison.runs():
         if run.column == "preset":
-            made = result(run.row, run.seed, 0.5 + 0.1 * run.seed, made_with=MADE_WITH)
-            folder.write(dataclasses.replace(made, run=run, key=comparison.key(run)))
+            folder.write(result(run, comparison.key(run), 0.5 + 0.1 * run.seed))
     return folder
 
 

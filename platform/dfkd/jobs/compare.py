@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from dfkd.cluster.resources import check_fits, concurrent_trials, uses_gpu
 from dfkd.comparison.results import COMPLETE, ResultsFolder
 from dfkd.config.comparison import Comparison
@@ -22,6 +24,7 @@ from dfkd.jobs.teacher import obtain_teacher
 from dfkd.jobs.tuning import tune
 from dfkd.settings.comparison import COLUMNS, RunName
 from dfkd.settings.experiment import ExperimentSettings
+from dfkd.teachers import build_network
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
 from dfkd.tracking.mlflow_tracker import MlflowTracking
@@ -112,6 +115,7 @@ def _comparing(
         check_places(tracking_uri=tracking_uri, storage=options.storage)
         data = load_dataset(settings.dataset)
         check_data(data)
+        check_networks(comparison, data)
         folder.claim(comparison)
         name = str(folder.facts()["id"])
         at_once = 1 if comparison.settings.budget.unit == "seconds" else options.at_once
@@ -131,6 +135,26 @@ def _comparing(
             ),
             tracking_uri,
         )
+
+
+def check_networks(comparison: Comparison, data: RealData) -> None:
+    """Raise ValueError unless every pair's networks take the dataset's images; a teacher's own weights tell later."""
+    images = torch.zeros(2, *data.image_shape)
+    for pair, settings in zip(comparison.pairs, comparison.experiments(), strict=True):
+        architectures = {"student": settings.student.architecture}
+        if settings.teacher.weights is None:
+            architectures["teacher"] = str(settings.teacher.architecture)
+        for part, architecture in architectures.items():
+            where = f"pairs.{pair}.{part}" if pair else f"experiment.{part}"
+            try:
+                network = build_network(architecture, num_classes=data.num_classes, in_channels=data.image_shape[0])
+                with torch.inference_mode():
+                    network.eval()(images)
+            except (ValueError, RuntimeError) as error:
+                shape = "x".join(map(str, data.image_shape))
+                raise ValueError(
+                    f"{where}.architecture: '{architecture}' does not take '{data.title}', images of {shape}: {error}"
+                ) from None
 
 
 def check_data(data: RealData) -> None:

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+
+import pyarrow.parquet as pq
+import pytest
+
+from dfkd.comparison.leaderboard import Line, make_leaderboard
+from dfkd.comparison.results import RunResult
+from dfkd.comparison.statistics import mean_interval
+from dfkd.comparison.tables import (
+    budget_in_words,
+    full_markdown,
+    number,
+    parquet,
+    percent,
+    points,
+    readme_markdown,
+    stability,
+    table,
+)
+from dfkd.settings.comparison import BudgetSettings, ComparisonSettings
+
+Make = Callable[..., RunResult]
+Settings = Callable[..., ComparisonSettings]
+
+
+@pytest.fixture
+def found(settings: Settings, result: Make) -> tuple[ComparisonSettings, list[Line]]:
+    scores = {"ours": (0.70, 0.72), "theirs": (0.60, 0.66), "noise": (0.10, 0.12)}
+    made = settings(fractions=(1.0, 0.5), seeds=(0, 1), ceiling="ours", floor="noise")
+    results = [
+        result(row, seed, score * fraction, fraction=fraction)
+        for row, values in scores.items()
+        for seed, score in enumerate(values)
+        for fraction in (1.0, 0.5)
+    ]
+    return made, make_leaderboard(made, results)
+
+
+def test_the_page_has_a_table_for_every_budget(found: tuple[ComparisonSettings, list[Line]]) -> None:
+    text = full_markdown(*found)
+    assert "## 1e+03 multiply-accumulates a run" in text and "## 500 multiply-accumulates a run" in text
+    assert "| Ours | preset | text | 2 | 71.00 +- 12.71 % | 88.8 % | 72.0 % | 73.0 % | - | - | - |" in text
+    assert "reached 95%" in text and "Collapsed: Noise, preset (teacher 0, seed 0; teacher 0, seed 1)" in text
+
+
+def test_a_readme_shows_the_largest_budget_alone(found: tuple[ComparisonSettings, list[Line]]) -> None:
+    text = readme_markdown(*found)
+    assert "1e+03 multiply-accumulates" in text and "500 multiply" not in text and "seconds of" not in text
+
+
+def test_what_does_not_beat_the_floor_is_named(settings: Settings, result: Make) -> None:
+    results = [result("ours", 0, 0.5), result("theirs", 0, 0.1), result("noise", 0, 0.2)]
+    made = settings(floor="noise")
+    assert "Not above the floor: Theirs, preset." in full_markdown(made, make_leaderboard(made, results))
+
+
+def test_the_first_places_are_named_by_budget(settings: Settings, result: Make) -> None:
+    half = [result("ours", 0, 0.5, fraction=0.5), result("theirs", 0, 0.6, fraction=0.5)]
+    lines = make_leaderboard(settings(), [result("ours", 0, 0.7), result("theirs", 0, 0.65), *half])
+    (text,) = stability(lines)
+    assert "at 0.5 of the budget Theirs (preset), Ours (preset); at 1 of the budget Ours (preset), Theirs" in text
+    assert "At most 10% of any run's cost" in text
+
+
+def test_parquet_has_a_row_a_line_with_numbers_as_numbers(found: tuple[ComparisonSettings, list[Line]]) -> None:
+    rows = pq.read_table(io.BytesIO(parquet(found[1]))).to_pylist()
+    assert [row["row"] for row in rows] == ["ours", "theirs", "noise"] * 2
+    assert rows[0]["score"] == pytest.approx(0.71) and rows[0]["n"] == 2
+    assert rows[1]["difference"] == pytest.approx(-0.08) and rows[0]["difference"] is None
+    assert rows[0]["macs/total"] == 1000.0 and rows[0]["reached_0.9/runs"] == 2
+
+
+def test_numbers_in_words() -> None:
+    assert percent(mean_interval([0.5])) == "50.00 %"
+    assert percent(mean_interval([])) == "-"
+    assert points(mean_interval([-0.01, -0.01])) == "-1.00 [-1.00, -1.00]"
+    assert (number(math.nan, ".1f"), number(math.inf, ".1f"), number(1.25, ".1f", " %")) == ("-", "never", "1.2 %")
+    assert budget_in_words(BudgetSettings(seconds=360.0), 0.5) == "180 seconds"
+
+
+def test_a_cell_cannot_break_its_table() -> None:
+    assert table(["a"], [["x | y"]]).splitlines()[-1] == "| x / y |"

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dfkd.config import apply_overrides, experiment_settings, read_yaml
+from dfkd.config import apply_overrides, experiment_settings, load_settings, read_yaml
 from dfkd.search.space import load_search_space
+from dfkd.settings.tasks import TransferSettings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -51,12 +52,15 @@ def check(script: str, arguments: list[str]) -> None:
         arguments = arguments[: arguments.index("--")]
     options = {argument for argument in arguments if argument.startswith("--")}
     assert options <= set(re.findall(r"--[a-z-]+", help_of(script))), f"{script} has no such option"
-    spaces = [argument for argument in arguments if argument.startswith("search_spaces/")]
+    spaces = [argument for argument in arguments if argument.startswith(("search_spaces/", "benchmarks/transfer/"))]
     overrides = [value for option, value in zip(arguments, arguments[1:], strict=False) if option == "--set"]
     if Path(script).name in ("search.py", "platform_overhead.py"):
         load_search_space(ROOT / (spaces or [DEFAULT_SPACE])[0], overrides)
     elif Path(script).name in READ_A_CONFIG:
         raw = read_yaml(ROOT / spaces[0])
+        if "transfer" in raw:
+            assert load_settings(TransferSettings, apply_overrides(raw, overrides), where=spaces[0]).transfer
+            return
         experiment_settings(apply_overrides(raw["experiment"], overrides), spaces[0])
 
 

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dfkd.assembly import Materials, build_distillation
 from dfkd.comparison.budget import cost_of, lengths_of
-from dfkd.comparison.cost import PartCosts, _FlopCounter, count_macs, extrapolate, round_steps_name, time_parts
+from dfkd.comparison.cost import FlopCounter, PartCosts, count_macs, extrapolate, round_steps_name, time_parts
 from dfkd.distillation import distill
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.synthesis import (
@@ -55,7 +55,7 @@ METHODS: dict[str, SynthesisSettings] = {
 def counted_in_full(settings: ExperimentSettings, materials: Materials) -> float:
     """Count every operation of a whole run."""
     run = build_distillation(settings, materials.teacher, device=torch.device("cpu"), images=materials.images)
-    with _FlopCounter() as counter:
+    with FlopCounter() as counter:
         for _ in distill(run):
             pass
     return counter.flops / 2
@@ -80,7 +80,7 @@ def test_the_parts_add_up_to_what_a_whole_run_counts(
 def test_operations_are_counted_as_torch_does() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 5))
     images = torch.randn(2, 3, 8, 8)
-    with _FlopCounter() as ours:
+    with FlopCounter() as ours:
         network(images).sum().backward()
         with torch.no_grad():
             network(images)
@@ -93,7 +93,7 @@ def test_operations_are_counted_as_torch_does() -> None:
 
 def test_a_linear_layer_by_hand(tiny_settings: Settings, tiny_materials: Materials) -> None:
     linear = nn.Linear(7, 5)
-    with _FlopCounter() as counter:
+    with FlopCounter() as counter:
         linear(torch.randn(3, 7))
     assert counter.flops / 2 == 3 * 7 * 5
 

@@ -84,6 +84,7 @@ def command(monkeypatch: pytest.MonkeyPatch, script: str, *arguments: str) -> in
     """Run a command in this process and return its exit status."""
     file = ROOT / "experiments" / script
     monkeypatch.syspath_prepend(str(file.parent))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow sets it where another test names a store
     monkeypatch.setattr(sys, "argv", [str(file), *arguments])
     try:
         runpy.run_path(str(file), run_name="__main__")

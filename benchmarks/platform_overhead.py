@@ -79,7 +79,7 @@ def per_epoch(ends: list[float]) -> float:
 
 def bare_epochs(arguments: argparse.Namespace, home: Path) -> list[float]:
     """Run the bare loop and return when each epoch ended, in seconds since its start."""
-    from dfkd.assembly import Materials, build_distillation, choose_device, evaluate_student
+    from dfkd.assembly import Materials, StudentEvaluation, build_distillation, choose_device
     from dfkd.data import load_dataset
     from dfkd.distillation import distill
     from dfkd.jobs.console import Console
@@ -100,10 +100,11 @@ def bare_epochs(arguments: argparse.Namespace, home: Path) -> list[float]:
     )
     materials = Materials(teacher=teacher, probe=obtain_probe_set(teacher, home), validation=data.validation)
     run = build_distillation(settings, teacher, device=choose_device(settings))
+    evaluate = StudentEvaluation(run, settings, materials)
     began, ends = time.monotonic(), []
     for _ in distill(run):
         ends.append(time.monotonic() - began)
-        evaluate_student(run, settings, materials)
+        evaluate()
     return ends
 
 

@@ -6,11 +6,11 @@ import torch
 
 from dfkd.assembly import (
     Materials,
+    StudentEvaluation,
     build_distillation,
     build_domain,
     build_student,
     choose_device,
-    evaluate_student,
     load_images,
     share_of,
     share_synthesis,
@@ -109,10 +109,10 @@ def test_a_student_that_copies_the_teacher_gets_full_marks(
     tiny_settings: Make, tiny_teacher: Teacher, tiny_materials: Materials
 ) -> None:
     run = build_distillation(tiny_settings(), tiny_teacher, device=CPU)
-    before = evaluate_student(run, tiny_settings(), tiny_materials)
+    before = StudentEvaluation(run, tiny_settings(), tiny_materials)()
     run.pair.student.load_state_dict(tiny_teacher.model.state_dict())
     run.pair.student.train()
-    scores = evaluate_student(run, tiny_settings(), tiny_materials)
+    scores = StudentEvaluation(run, tiny_settings(), tiny_materials)()
     assert scores["probe/agreement"] == scores["val/agreement/top1"] == 1.0 > before["val/agreement/top1"]
     assert scores["probe/kl"] == pytest.approx(0.0, abs=1e-6) != before["probe/kl"]
     assert scores["val/accuracy/top1"] == scores["val/accuracy/teacher_top1"]
@@ -123,6 +123,6 @@ def test_only_what_the_settings_name_is_judged(
     tiny_settings: Make, tiny_teacher: Teacher, tiny_materials: Materials
 ) -> None:
     run = build_distillation(tiny_settings(), tiny_teacher, device=CPU)
-    scores = evaluate_student(run, replace(tiny_settings(), tasks=("accuracy",)), tiny_materials)
+    scores = StudentEvaluation(run, replace(tiny_settings(), tasks=("accuracy",)), tiny_materials)()
     assert {name.split("/")[1] for name in scores if name.startswith("val/")} == {"accuracy"}
-    assert evaluate_student(run, tiny_settings(), Materials(teacher=tiny_teacher)) == {}
+    assert StudentEvaluation(run, tiny_settings(), Materials(teacher=tiny_teacher))() == {}

@@ -220,8 +220,3 @@ class StudentEvaluation:
 
     def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
         return predict_logits(model, images, normalise=self._run.domain.normalise, device=self._run.pair.device)
-
-
-def evaluate_student(run: Distillation, settings: ExperimentSettings, materials: Materials) -> dict[str, float]:
-    """Score the student as it is, once; see ``StudentEvaluation``."""
-    return StudentEvaluation(run, settings, materials)()

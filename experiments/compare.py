@@ -10,6 +10,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from _bootstrap import ROOT, find_package
@@ -20,7 +21,7 @@ from dfkd.config import read_yaml  # noqa: E402
 from dfkd.jobs.command import run_command  # noqa: E402
 from dfkd.jobs.comparison_options import ComparisonOptions  # noqa: E402
 from dfkd.jobs.load_comparison import prepare_comparison  # noqa: E402
-from dfkd.jobs.surroundings import check_surroundings  # noqa: E402
+from dfkd.jobs.surroundings import STORAGE_HELP, STORAGE_VARIABLE, check_surroundings  # noqa: E402
 
 INTERRUPTED = "interrupted: runs that ended are kept, and the same command goes on with the others where they stood"
 
@@ -40,7 +41,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--home", help="folder of everything else that is kept (default: ~/.dfkd)")
     parser.add_argument("--tracking-uri", help="of MLflow (default: MLFLOW_TRACKING_URI, else a store in the home)")
-    parser.add_argument("--storage", help="folder or URI for checkpoints that all nodes share (default: in the home)")
+    parser.add_argument("--storage", default=os.environ.get(STORAGE_VARIABLE), help=STORAGE_HELP)
     return parser.parse_args()
 
 

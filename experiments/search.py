@@ -10,6 +10,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import os
 
 from _bootstrap import ROOT, find_package
 
@@ -17,7 +18,7 @@ find_package()
 
 from dfkd.jobs.command import run_command  # noqa: E402
 from dfkd.jobs.search_options import SearchOptions  # noqa: E402
-from dfkd.jobs.surroundings import check_surroundings  # noqa: E402
+from dfkd.jobs.surroundings import STORAGE_HELP, STORAGE_VARIABLE, check_surroundings  # noqa: E402
 from dfkd.search.load import load_space  # noqa: E402
 
 
@@ -27,12 +28,14 @@ def parse_arguments() -> argparse.Namespace:
     default = ROOT / "search_spaces" / "digits_cae.yaml"
     parser.add_argument("space", nargs="?", default=str(default), help="a file of search_spaces/ (default: digits)")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="override a fixed setting")
-    parser.add_argument("--trials", type=int, help="number of trials in all, the check with two workers among them")
+    parser.add_argument(
+        "--trials", type=int, help="number of trials in all, the runs of the default settings among them"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the newest search of this space")
     parser.add_argument("--retrain-teacher", action="store_true", help="train the teacher anew")
     parser.add_argument("--home", help="folder of everything that is kept (default: ~/.dfkd)")
     parser.add_argument("--tracking-uri", help="of MLflow (default: MLFLOW_TRACKING_URI, else a store in the home)")
-    parser.add_argument("--storage", help="folder or URI for checkpoints that all nodes share (default: in the home)")
+    parser.add_argument("--storage", default=os.environ.get(STORAGE_VARIABLE), help=STORAGE_HELP)
     parser.add_argument("--json", metavar="FILE", help="write the outcome here, for other programs")
     return parser.parse_args()
 

@@ -50,6 +50,14 @@ def test_every_class_that_a_page_on_the_code_names_exists(name: str) -> None:
     assert named <= defined
 
 
+def test_every_attribute_that_a_page_on_the_code_names_is_where_it_says() -> None:
+    named = re.findall(r"`([A-Z]\w+)\.(\w+)` in\s+`(platform/[\w/]+\.py)`", METHOD)
+    assert len(named) >= 2
+    for owner, attribute, file in named:
+        body = (ROOT / file).read_text().partition(f"class {owner}")[2].partition("\nclass ")[0]
+        assert re.search(rf"^    def {attribute}\(", body, flags=re.MULTILINE), f"{owner}.{attribute} in {file}"
+
+
 def test_the_pages_speak_of_something() -> None:
     assert len(OVERRIDES) > 20
     assert len(PATHS) > 20

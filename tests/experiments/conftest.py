@@ -50,7 +50,7 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str,
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("RAY_", "MLFLOW_", "TUNE_")) and name != "PYTHONPATH"
+        if not name.startswith(("DFKD_", "RAY_", "MLFLOW_", "TUNE_")) and name != "PYTHONPATH"
     }
     environment |= {
         "HOME": str(tmp_path_factory.mktemp("user")),

@@ -43,6 +43,14 @@ STATIC: dict[str, tuple[str, str, str]] = {
     "a misspelt objective": ("metric: agreement", "metric: agrement", "agrement.*Did you mean 'agreement'"),
     "a range upside down": ("low: 0.05, high: 0.4", "low: 0.4, high: 0.05", "lies above high"),
     "a logarithm from zero": ("low: 0.05", "low: 0", "a logarithmic range must begin above 0"),
+    "an objective without its task": ("metric: agreement", "metric: val_balanced_accuracy", "needs the task 'binary'"),
+    "a bank without room": ("bank_capacity:", "bank_capacity: 1 #", "bank_capacity: expected room for one round's"),
+    "no image to train on": (
+        "dataset: {name: digits, title: digits, crop_padding: 1, horizontal_flip: false}",
+        "dataset: {name: none, image_size: 8, channels: 1, class_names: [a, b]}",
+        "teacher.weights: dataset 'none' has no image to train a teacher on",
+    ),
+    "a class named twice": ("title: digits,", "class_names: [a, a],", "class_names: 'a' stands twice"),
     "a foreign setting": ("warm_up_rounds: 1", "momentum: 1", "synthesis.momentum"),
 }
 
@@ -193,3 +201,25 @@ def test_more_workers_than_the_cluster_has_are_refused_before_the_teacher_is_tra
     assert f"error: workers: {workers} needed, each with a CPU; the cluster can give {os.cpu_count()}" in done.errors
     assert not done.said("teacher:")
     assert not (tmp_path / "searches").exists()
+
+
+def test_files_that_are_damaged_or_not_there_are_told_before_any_trial(run: Run, tmp_path: Path) -> None:
+    """A truncated file, another network's weights, images that are not there: within seconds, and without a store."""
+    from safetensors.torch import save_file
+
+    from dfkd.models import build_model
+
+    whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
+    save_file(build_model("digits_student", num_classes=10, in_channels=1).state_dict(), whole)
+    cut.write_bytes(whole.read_bytes()[:-100])
+    mistakes = {
+        r"cut.safetensors": ["--set", f"teacher.weights={cut}"],
+        r"whole.safetensors.*digits_teacher": ["--set", f"teacher.weights={whole}"],
+        r"dataset.path: /nowhere does not exist": ["--set", "dataset={name: parquet, path: /nowhere}"],
+    }
+    for message, override in mistakes.items():
+        done = run("search.py", SMOKE, "--home", str(tmp_path / "home"), *override)
+        assert done.status == 2
+        assert done.errors.startswith("error: ") and re.search(message, done.errors), done.errors
+        assert done.processor_seconds < 15
+        assert not (tmp_path / "home" / "mlflow.db").exists()

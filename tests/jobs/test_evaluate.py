@@ -192,7 +192,8 @@ def register(uri: str, home: Path, *, teacher: Teacher, student: Teacher) -> Non
     )  # fmt: skip
     card = StudentCard(
         method="m", teacher_name="t", teacher_hash=teacher.hash, teacher_shifted=False, teacher_parameters=1,
-        student_parameters=1, settings={}, scores={}, selection_data="", objective="agreement", objective_value=0.5,
+        student_parameters=1, settings={}, scores={},
+        learnt_from="synthetic images", data_free=True, selection_data="", objective="agreement", objective_value=0.5,
         direction="maximize", exam_hash="P", seed=0, commit="c", versions={},
     )  # fmt: skip
     register_student(uri, "digits-student", model=student.model, description=description, card=card, run_id=run_id)

@@ -26,6 +26,7 @@ from dfkd.jobs import story
 from dfkd.jobs.console import Console
 from dfkd.jobs.leftovers import remove_leftovers
 from dfkd.jobs.outcome import Outcome, conclude
+from dfkd.jobs.probe_cache import probe_hash
 from dfkd.jobs.running import Running
 from dfkd.jobs.search import find_floor, listener_of, objective_of, open_parent
 from dfkd.jobs.search_folder import new_search_folder
@@ -256,7 +257,8 @@ def test_without_any_real_image_the_story_says_that_accuracy_is_unknown(ended: C
     search = ended()
     names = search.running.materials.teacher.class_names
     nothing = RealData("nothing", names, train=None, validation=None, test=None, shape_without_images=(1, 8, 8))
-    search.running = dataclasses.replace(search.running, data=nothing)
+    materials = dataclasses.replace(search.running.materials, validation=None)
+    search.running = dataclasses.replace(search.running, data=nothing, materials=materials)
     assert find_floor(search.running) is None
     search.record(DEFAULT)
     outcome = search.conclude()
@@ -265,6 +267,19 @@ def test_without_any_real_image_the_story_says_that_accuracy_is_unknown(ended: C
     screen = last_screen(outcome, tracking_uri=search.running.tracking_uri, run_url="", seconds=1.0)
     assert "accuracy unknown: no test images" in screen and "noise floor" not in screen
     assert "There are no test images" in description(search.running, outcome)
+
+
+@pytest.mark.parametrize("metric", ["agreement", "kl", "val_accuracy"])
+def test_a_version_says_which_exam_its_value_is_of(ended: Callable[..., Ended], metric: str) -> None:
+    search = ended(metric)
+    search.record(DEFAULT, probe__kl=0.5)
+    search.conclude()
+    materials = search.running.materials
+    assert materials.probe is not None and materials.validation is not None
+    exams = {"val_accuracy": materials.validation.fingerprint()}
+    client = import_mlflow().MlflowClient(search.running.tracking_uri)
+    version = client.get_model_version("tiny", "1")
+    assert version.tags["exam_hash"] == exams.get(metric, probe_hash(materials.probe))
 
 
 def test_without_a_finished_trial_the_first_error_is_told(ended: Callable[..., Ended]) -> None:
@@ -352,6 +367,7 @@ def test_the_rule_of_a_front_decides_which_student_is_registered(ended: Callable
     assert outcome.choice.record.params == FASTER
     assert outcome.student_parameters < 50_000
     assert not outcome.registered.promoted  # a person decides which point of a front is champion
+    assert "one point of a front" in outcome.registered.reason
 
     said = description(search.running, outcome)
     assert "2 of 3 trials are dominated by no other. Registered by the rule `limits` (size 50000)." in said
@@ -371,6 +387,33 @@ def test_the_rule_of_a_front_decides_which_student_is_registered(ended: Callable
     assert [(row["size"], row["on_front"], row["registered"]) for row in table] == [
         (11_000, False, False), (75_000, True, False), (11_000, True, True),
     ]  # fmt: skip
+
+
+def test_a_story_says_what_labels_chose_the_student(ended: Callable[..., Ended]) -> None:
+    shots = (
+        "further_objectives: {few: {type: transfer, "
+        "by: {task: few_shot, shots: [1], dataset: {name: digits, title: eels}}}}\n"
+    )
+    search = ended(extra=shots)
+    search.record(DEFAULT, further__few=0.5)
+    outcome = search.conclude()
+    words = "no real image (`agreement`) and validation images of eels with their labels (`few`)"
+    assert words in description(search.running, outcome)
+    client = import_mlflow().MlflowClient(search.running.tracking_uri)
+    card = client.get_model_version("tiny", "1").description
+    assert f"**Data used for the choice** {words}" in card
+    assert "**Learnt from** synthetic images, made from the teacher, and text" in card
+
+
+def test_a_student_of_real_images_is_not_called_data_free(ended: Callable[..., Ended]) -> None:
+    search = ended()
+    search.record(DEFAULT)
+    outcome = search.conclude()
+    assert "the best data-free student" in description(search.running, outcome)
+    space = search.running.space
+    space.settings.experiment["synthesis"] = {"method": "real_images"}
+    said = description(search.running, outcome)
+    assert "the best student" in said and "learnt from real images: the training images" in said
 
 
 def test_a_limit_that_no_student_keeps_is_said(ended: Callable[..., Ended]) -> None:

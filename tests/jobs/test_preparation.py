@@ -10,7 +10,7 @@ from dfkd.data.image_set import ImageSet
 from dfkd.data.real_data import RealData
 from dfkd.jobs import preparation
 from dfkd.jobs.console import Console
-from dfkd.jobs.preparation import REPORT_KEYS, check_objective, resolve_storage, with_checks_that_fit
+from dfkd.jobs.preparation import REPORT_KEYS, check_objective, check_places, resolve_storage, with_checks_that_fit
 from dfkd.search.load import load_space
 from dfkd.settings.search import OBJECTIVES, ObjectiveSettings
 
@@ -52,6 +52,38 @@ def test_an_objective_on_real_images_needs_a_validation_split(metric: str) -> No
 def test_an_objective_needs_its_task() -> None:
     with pytest.raises(ValueError, match="'val_balanced_accuracy' needs the task 'binary' in experiment.tasks"):
         check("val_balanced_accuracy", data(validation=True))
+
+
+SQLITE, SERVER = "sqlite:////home/me/mlflow.db", "http://head:5000"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "grows", "tracking_uri", "storage", "message"),
+    [
+        (1, False, SQLITE, None, None),
+        (2, False, SERVER, "s3://bucket/dfkd", None),
+        (1, True, SERVER, "s3://bucket/dfkd", None),
+        (2, False, SQLITE, "s3://bucket/dfkd", "is a file of this machine, but the cluster has 2 nodes"),
+        (1, True, SQLITE, "s3://bucket/dfkd", "is a file of this machine, but the cluster may get more nodes"),
+        (2, False, SERVER, None, "--storage: the cluster has several nodes or may get them"),
+        (1, True, SERVER, None, "--storage: the cluster has several nodes or may get them"),
+    ],
+)
+def test_all_nodes_must_reach_mlflow_and_the_checkpoints(
+    monkeypatch: pytest.MonkeyPatch,
+    nodes: int,
+    grows: bool,
+    tracking_uri: str,
+    storage: str | None,
+    message: str | None,
+) -> None:
+    monkeypatch.setattr(preparation, "num_nodes", lambda: nodes)
+    monkeypatch.setattr(preparation, "autoscales", lambda: grows)
+    if message is None:
+        check_places(tracking_uri=tracking_uri, storage=storage)
+        return
+    with pytest.raises(ValueError, match=message):
+        check_places(tracking_uri=tracking_uri, storage=storage)
 
 
 def test_storage_is_absolute_and_known_to_be_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

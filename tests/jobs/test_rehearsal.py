@@ -13,8 +13,8 @@ from torch import nn
 from dfkd.assembly import Materials
 from dfkd.data.image_set import ImageSet
 from dfkd.data.real_data import RealData
-from dfkd.jobs.rehearsal import embed_all, one_a_class, rehearse
-from dfkd.settings.experiment import ExperimentSettings, LabelEmbeddingSettings, StudentSettings
+from dfkd.jobs.rehearsal import embed_all, one_a_class, rehearse, rehearse_untrained
+from dfkd.settings.experiment import ExperimentSettings, LabelEmbeddingSettings, StudentSettings, TeacherSettings
 
 Make = Callable[..., ExperimentSettings]
 NAMES = ("cat", "dog", "eel")
@@ -77,6 +77,18 @@ def test_a_task_that_does_not_suit_the_data_is_refused(tiny_settings: Make, mate
     settings = replace(tiny_settings(), tasks=("accuracy", "binary"))
     with pytest.raises(ValueError, match=r"'binary' needs 2 classes, got 3.*\(on the validation images of eels\)"):
         rehearse([settings], materials, data([0, 1, 2]))
+
+
+def test_what_a_teacher_would_be_trained_for_in_vain_is_told_before(tiny_settings: Make) -> None:
+    settings, labelled = tiny_settings(), data([0, 1, 2])
+    trainable = replace(labelled, train=labelled.validation)
+    given = {"images": None, "label_embeddings": embed_all([settings], NAMES)}
+    rehearse_untrained([settings], trainable, **given)
+    unfit = replace(settings, student=StudentSettings(architecture="lenet5"))
+    with pytest.raises(ValueError, match="lenet5: expected images of"):
+        rehearse_untrained([unfit], trainable, **given)
+    known = replace(unfit, teacher=TeacherSettings(architecture="digits_student", weights="models:/teacher/1"))
+    rehearse_untrained([known], trainable, **given)  # with the teacher itself, then
 
 
 def test_one_image_stands_for_each_class() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dfkd.jobs.search import obtain_storage
-from dfkd.jobs.search_folder import find_search_folder, new_search_folder
+from dfkd.jobs.search_folder import TRIAL_RECORDS, find_search_folder, new_search_folder
 from dfkd.jobs.search_options import SearchOptions
 from dfkd.search.load import load_space
 
@@ -20,6 +20,18 @@ def test_the_newest_search_of_the_same_space_is_gone_on_with(tmp_path: Path) -> 
     assert find_search_folder(tmp_path, space).search_id == "smoke-20000103-000000"
     assert find_search_folder(tmp_path, load_space(SMOKE, [], trials=9)).search_id == "smoke-20000103-000000"
     assert find_search_folder(tmp_path, other).search_id == "smoke-20000101-000000"
+
+
+def test_a_search_that_ended_before_its_first_trial_hides_none_that_has_some(tmp_path: Path) -> None:
+    space = load_space(SMOKE, [])
+    begun, empty = (new_search_folder(tmp_path, space).path for _ in range(2))
+    for folder, day in ((begun, 1), (empty, 2)):
+        folder.rename(tmp_path / "searches" / f"smoke-2000010{day}-000000")
+    assert find_search_folder(tmp_path, space).search_id == "smoke-20000102-000000"
+    records = tmp_path / "searches" / "smoke-20000101-000000" / TRIAL_RECORDS
+    records.mkdir()
+    (records / "0.json").write_text("{}")
+    assert find_search_folder(tmp_path, space).search_id == "smoke-20000101-000000"
 
 
 def test_two_searches_that_begin_in_one_second_have_folders_of_their_own(tmp_path: Path) -> None:

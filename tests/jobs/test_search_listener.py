@@ -208,8 +208,8 @@ def progress_line(stage: Stage, params: dict[str, Any], epoch: int, agreement: f
 
 def test_progress_names_epoch_value_and_the_best_so_far(stage: Stage) -> None:
     stage.listener.started(FIRST)
-    assert progress_line(stage, FIRST, 0, 0.1) == "trial 1/3 epoch 1/3: filling the image bank"
-    assert progress_line(stage, FIRST, 1, 0.7) == "trial 1/3 epoch 2/3: agreement 0.7000"
+    assert progress_line(stage, FIRST, 0, 0.1).startswith("trial 1/3 epoch 1/3: filling the image bank | about ")
+    assert progress_line(stage, FIRST, 1, 0.7).startswith("trial 1/3 epoch 2/3: agreement 0.7000 | about ")
     stage.report(FIRST, 2, 0.75)
     stage.listener.ended(FIRST, error=None)
     stage.listener.started(SECOND)
@@ -232,6 +232,14 @@ def test_the_time_left_is_of_what_is_left_to_run(stage: Stage) -> None:
     assert re.search(r" \| about 6m 4\ds left$", progress_line(stage, SECOND, 1, 0.5))  # a third of one, and another
 
 
+def test_before_a_trial_has_ended_its_epochs_say_how_long_it_takes(stage: Stage) -> None:
+    stage.listener.started(FIRST)
+    assert stage.lines[-1].startswith("trial 1/3 starts:") and "left" not in stage.lines[-1]
+    stage.listener._begun[stage.records.all()[-1].key] -= 100.5
+    line = progress_line(stage, FIRST, 0, 0.1)  # a third of the first of three, one by one
+    assert re.search(r" \| about 13m 2\ds left$", line), line
+
+
 def test_trials_that_run_together_share_the_time(stage: Stage) -> None:
     stage.listener.started(SECOND)
     assert re.search(
@@ -239,13 +247,13 @@ def test_trials_that_run_together_share_the_time(stage: Stage) -> None:
     )  # one runs, and one has room beside it
 
 
-def test_the_run_with_two_workers_is_no_measure_of_the_others(make_stage: Callable[..., Stage]) -> None:
+def test_the_run_with_two_workers_measures_the_others_until_one_of_them_does(make_stage: Callable[..., Stage]) -> None:
     check = make_stage("workers=2")
-    take(check, check.space.defaults(), seconds=3000)
-    assert check.lines[-1] == "trial 1/3 complete: agreement 0.5000"
+    take(check, check.space.defaults(), seconds=3000.5)
+    assert re.search(r"trial 1/3 complete: agreement 0.5000 \| about 1h 40m left$", check.lines[-1]), check.lines[-1]
     stage = make_stage()
     stage.listener.started(FIRST)
-    assert progress_line(stage, FIRST, 1, 0.1) == "trial 2/3 epoch 2/3: agreement 0.1000"
+    assert progress_line(stage, FIRST, 1, 0.1).startswith("trial 2/3 epoch 2/3: agreement 0.1000 | about ")
     stage.listener.ended(FIRST, error="lost")
     assert take(stage, SECOND, seconds=3).endswith("trial 3/3 complete: agreement 0.5000")
 

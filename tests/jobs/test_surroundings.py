@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dfkd.jobs.command import open_output
 from dfkd.jobs.surroundings import check_surroundings
-from dfkd.settings.experiment import DatasetSettings, ExperimentSettings, StudentSettings, TeacherSettings
+from dfkd.settings.experiment import (
+    DatasetSettings,
+    ExperimentSettings,
+    LabelEmbeddingSettings,
+    StudentSettings,
+    TeacherSettings,
+)
+from dfkd.settings.synthesis import PublicImagesSettings
 
 
 def settings(weights: str | None = None) -> ExperimentSettings:
@@ -32,6 +41,36 @@ def test_a_new_home_and_a_trained_teacher_need_nothing(tmp_path: Path) -> None:
 def test_weights_that_are_not_there_are_missed_at_once(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"teacher.weights: .*no.safetensors does not exist \(looked from"):
         check_surroundings(settings(str(tmp_path / "no.safetensors")), home=str(tmp_path), tracking_uri=None)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"dataset": DatasetSettings(name="parquet", path="/nowhere/images")},
+            "dataset.path: /nowhere/images does not",
+        ),
+        (
+            {"dataset": DatasetSettings(name="torchvision", torchvision_name="MNIST", path="/nowhere")},
+            "dataset.path: /nowhere does not exist",
+        ),
+        (
+            {"label_embeddings": LabelEmbeddingSettings(name="file", path="/nowhere/vectors.safetensors")},
+            "label_embeddings.path: /nowhere/vectors.safetensors does not",
+        ),
+        ({"synthesis": PublicImagesSettings(path="/nowhere/photos")}, "synthesis.path: /nowhere/photos does not exist"),
+    ],
+)
+def test_images_and_vectors_that_are_not_there_are_missed_at_once(
+    tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_surroundings(replace(settings(), **changed), home=str(tmp_path), tracking_uri=None)
+
+
+def test_images_that_torchvision_downloads_need_not_be_there(tmp_path: Path) -> None:
+    mnist = DatasetSettings(name="torchvision", torchvision_name="MNIST", path=str(tmp_path / "new"), download=True)
+    check_surroundings(replace(settings(), dataset=mnist), home=str(tmp_path), tracking_uri=None)
 
 
 def test_a_home_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

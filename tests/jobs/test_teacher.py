@@ -163,3 +163,19 @@ def test_a_teacher_without_batch_norm_is_trained_registered_and_found_again(home
     found = obtain_teacher(wanted, load_dataset(wanted.dataset), **common)
     assert (found.architecture, found.hash) == (vit, trained.hash)
     assert found.provenance.startswith("models:/vit-teacher/1")
+
+
+def test_what_was_asked_for_in_vain_is_told(home: Path) -> None:
+    given = dataclasses.replace(
+        settings(), teacher=TeacherSettings(architecture="digits_student", weights="models:/some/1")
+    )
+    uri = default_tracking_uri(home)
+    with pytest.raises(ValueError, match="teacher.weights: a teacher that is given cannot be trained anew"):
+        obtain_teacher(
+            given,
+            load_dataset(given.dataset),
+            home=home,
+            tracking_uri=uri,
+            console=Console(io.StringIO()),
+            retrain=True,
+        )

@@ -56,6 +56,19 @@ def test_a_mistake_in_any_part_is_told(tmp_path: Path, parts: dict[str, object],
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("override", "advice"),
+    [
+        ("trials=5", "--set trials: .*Use --trials"),
+        ("tracking.images=off", "--set tracking.images: .*'tracking' stands beside it. Change it in the file"),
+        ("objective.metric=kl", "--set objective.metric: .*'objective' stands beside it"),
+    ],
+)
+def test_an_override_of_what_is_no_experiment_says_where_it_stands(override: str, advice: str) -> None:
+    with pytest.raises(SettingsError, match=advice):
+        load_experiment(SMOKE, [override])
+
+
 def test_one_run_may_take_a_value_that_the_search_does_not_try(tmp_path: Path) -> None:
     """Ablations do; a search whose default lies outside its range is refused."""
     settings, _ = load_experiment(SMOKE, ["synthesis.contrast.kind=simclr", "distillation.learning_rate=0.9"])

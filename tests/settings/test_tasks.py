@@ -6,6 +6,7 @@ from dfkd.config import SettingsError, load_settings
 from dfkd.settings.tasks import TransferSettings, is_reportable
 
 IMAGES = {"name": "parquet", "path": "data"}
+NOTHING = {"name": "none", "image_size": 8, "channels": 1, "class_names": ["a", "b"]}
 
 
 def load(**tasks: dict[str, Any]) -> TransferSettings:
@@ -37,8 +38,7 @@ def test_drawn_scenes_are_no_results() -> None:
         ({"task": "few_shot", "dataset": IMAGES, "shots": [1, 1]}, "shots: expected different numbers"),
         ({"task": "few_shot", "dataset": IMAGES, "draws": 1}, "draws"),
         ({"task": "few_shot", "dataset": IMAGES, "classes": [3, 3]}, "classes: expected the first and last index"),
-        ({"task": "linear_probe", "dataset": {"name": "none", "image_size": 8, "channels": 1, "class_names": ["a"]}},
-         "'none' has no images, and this task needs labelled ones"),
+        ({"task": "linear_probe", "dataset": NOTHING}, "'none' has no images, and this task needs labelled ones"),
         ({"task": "segmentation", "dataset": {"name": "scenes"}}, "dataset.name: 'scenes' is unknown"),
         ({"task": "depth", "dataset": {"name": "nyuv2"}}, "path: 'nyuv2' needs a folder"),
         ({"task": "depth", "dataset": {"name": "scenes"}, "scale_invariance": 2}, "scale_invariance"),

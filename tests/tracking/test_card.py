@@ -16,6 +16,8 @@ def card() -> StudentCard:
         student_parameters=12_500,
         settings={"seed": 3, "synthesis": {"method": "cae", "weights": {"one_hot": 0.5}}},
         scores={"test/accuracy": 0.97},
+        learnt_from="synthetic images, made from the teacher, and text",
+        data_free=True,
         selection_data="the synthetic probe set; no real image",
         objective="agreement",
         objective_value=0.875,
@@ -39,6 +41,16 @@ def test_a_card_says_all_that_a_user_must_know(card: StudentCard) -> None:
 def test_a_card_never_promises_privacy(card: StudentCard) -> None:
     assert "## No privacy guarantee" in card.to_markdown()
     assert "## No privacy guarantee" in card.summary()
+
+
+def test_a_card_of_a_student_of_real_images_claims_nothing_else(card: StudentCard) -> None:
+    import dataclasses
+
+    assert "made without its teacher's training data" in card.summary()
+    real = dataclasses.replace(card, learnt_from="real images: the training images", data_free=False).summary()
+    assert "**Learnt from** real images: the training images" in real
+    assert "without its teacher's training data" not in real
+    assert "## No privacy guarantee" in real and "no differential privacy" in real
 
 
 def test_only_a_shifted_teacher_is_called_so(card: StudentCard) -> None:

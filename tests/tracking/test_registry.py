@@ -25,7 +25,8 @@ DESCRIPTION = ModelDescription(
 )
 CARD = StudentCard(
     method="CAE-DFKD (our reading)", teacher_name="t", teacher_hash="T", teacher_shifted=False, teacher_parameters=1000,
-    student_parameters=100, settings={}, scores={"test/accuracy": 0.9}, selection_data="the probe set",
+    student_parameters=100, settings={}, scores={"test/accuracy": 0.9},
+        learnt_from="synthetic images", data_free=True, selection_data="the probe set",
     objective="agreement", objective_value=0.9, direction="maximize", exam_hash="P", seed=0, commit="c", versions={},
 )  # fmt: skip
 
@@ -145,7 +146,9 @@ def test_with_manual_promotion_only_the_command_moves_the_champion(
     register: Register, uri: str, home: Path, client: Any, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    assert not register("by-hand", promotion="manual").promoted
+    by_hand = register("by-hand", promotion="manual")
+    assert not by_hand.promoted
+    assert "`python experiments/promote.py by-hand --version 1` makes it champion" in by_hand.reason
     assert client(uri).get_registered_model("by-hand").aliases.keys() == {"candidate"}
     monkeypatch.syspath_prepend(str(PROMOTE.parent))
     for version, code in (("7", 2), ("1", None)):

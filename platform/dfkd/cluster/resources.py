@@ -74,9 +74,9 @@ def check_fits(settings: ExperimentSettings, workers: int) -> None:
             )
     elif workers > (available := limits()[kind]):
         each = "a GPU, which `device: cuda` asks for" if settings.device == "cuda" else f"a {kind}"
+        advice = "Lower `workers`, or let it have more nodes." if available else "Use `device: cpu`, or add a node."
         raise ValueError(
-            f"workers: {workers} needed, each with {each}; the cluster can give {available:g} at most. "
-            "Lower `workers`, or let it have more nodes."
+            f"workers: {workers} needed, each with {each}; the cluster can give {available:g} at most. {advice}"
         )
 
 

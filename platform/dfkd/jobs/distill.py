@@ -23,13 +23,14 @@ from dfkd.data.real_data import RealData
 from dfkd.export import require_onnx
 from dfkd.jobs.command import open_output
 from dfkd.jobs.compression import CompressedScores, as_metrics, in_words, score_compressed, synthetic_images
-from dfkd.jobs.console import Console, percent
+from dfkd.jobs.console import Console, duration, percent
 from dfkd.jobs.curve import Curve
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.plain_json import plain_json
+from dfkd.jobs.preparation import check_places, resolve_storage
 from dfkd.jobs.probe_cache import obtain_probe_set
 from dfkd.jobs.ray_cluster import connected
-from dfkd.jobs.rehearsal import embed_all, rehearse
+from dfkd.jobs.rehearsal import embed_all, rehearse, rehearse_untrained
 from dfkd.jobs.students import judge, load_student
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.settings.checks import check_name
@@ -51,6 +52,7 @@ class DistillOptions:
 
     home: str | None = None
     tracking_uri: str | None = None
+    storage: str | None = None
     name: str | None = None
     json_file: str | None = None
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
@@ -75,19 +77,22 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
     unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     run_id = options.name or f"distill-{settings_key(settings)}-{unique}"
     folder = open_run_folder(home / "distillations" / run_id, settings)
-    check_reachable(tracking_uri)
     try_weights(settings.teacher)
+    check_reachable(tracking_uri)
     curve = Curve(folder / "curve.json")
-    with _cluster_for(settings):
+    with _cluster_for(settings, tracking_uri=tracking_uri, storage=options.storage):
+        checkpoints = str(folder) if options.storage is None else resolve_storage(options.storage, name=run_id)
         data = load_dataset(settings.dataset)
         label_embeddings = embed_all([settings], data.class_names)
+        images = load_images(settings, data)
+        rehearse_untrained([settings], data, images=images, label_embeddings=label_embeddings)
         teacher = obtain_teacher(settings, data, home=home, tracking_uri=tracking_uri, console=console)
         if options.compress_teacher:
             check_compressible(teacher, CompressionSettings())
         materials = Materials(
             teacher=teacher,
             validation=data.validation,
-            images=load_images(settings, data),
+            images=images,
             label_embeddings=label_embeddings,
         )
         rehearse([settings], materials, data)
@@ -96,9 +101,9 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
             run = tracking.open_parent("distillations", run_id, {"dfkd.kind": "distillation"})
             run.log_params(flatten(shareable(settings)) | {"commit": commit()} | versions())
             curve.start()
-            listener = _listener(run, console, curve)
-            _train(settings, materials, str(folder), listener, image_every=options.tracking.previews_every)
-            state = CheckpointStore(str(folder)).newest(rank=0, world_size=settings.workers)
+            listener = _listener(run, console, curve, total_epochs=settings.total_epochs)
+            _train(settings, materials, checkpoints, listener, image_every=options.tracking.previews_every)
+            state = CheckpointStore(checkpoints).newest(rank=0, world_size=settings.workers)
             assert state is not None  # the last epoch always leaves a checkpoint
             student = load_student(settings, teacher, state)
             scores = judge(student, teacher, data.test, settings.tasks).scores
@@ -134,8 +139,12 @@ def open_run_folder(folder: Path, settings: ExperimentSettings) -> Path:
 
 
 @contextmanager
-def _cluster_for(settings: ExperimentSettings) -> Iterator[None]:
-    """Be connected to Ray where there are several workers; one needs none."""
+def _cluster_for(settings: ExperimentSettings, *, tracking_uri: str, storage: str | None) -> Iterator[None]:
+    """Be connected to Ray where there are several workers; one needs none.
+
+    Raises:
+        ValueError: the cluster cannot give the workers, or its nodes could not all reach MLflow or the checkpoints.
+    """
     if settings.workers == 1:
         yield
         return
@@ -143,6 +152,7 @@ def _cluster_for(settings: ExperimentSettings) -> Iterator[None]:
         from dfkd.cluster.resources import check_fits
 
         check_fits(settings, settings.workers)
+        check_places(tracking_uri=tracking_uri, storage=storage)
         yield
 
 
@@ -159,8 +169,8 @@ def _train(
         run_data_parallel_here(settings, materials, uri, image_every=image_every, on_report=listen)
 
 
-def _listener(run: Tracker, console: Console, curve: Curve) -> Callable[[Report], None]:
-    """Return what hears the epochs: it logs and prints them."""
+def _listener(run: Tracker, console: Console, curve: Curve, *, total_epochs: int) -> Callable[[Report], None]:
+    """Return what hears the epochs: it logs and prints them, with how long the rest will take at the same pace."""
     devices: set[str] = set()
 
     def listen(report: Report) -> None:
@@ -176,9 +186,12 @@ def _listener(run: Tracker, console: Console, curve: Curve) -> Callable[[Report]
         if PREVIEW_KEY in report:
             run.log_image("synthetic images", base64.b64decode(report[PREVIEW_KEY]), step=report["epoch"])
         agreement, accuracy = metrics.get("probe/agreement"), metrics.get("val/accuracy/top1")
+        done = report["epoch"] + 1
+        left = metrics["time/elapsed_seconds"] / done * (total_epochs - done)
         console.say(
-            f"epoch {report['epoch'] + 1}: agreement on the probe {percent(agreement)}, "
+            f"epoch {done}/{total_epochs}: agreement on the probe {percent(agreement)}, "
             f"validation accuracy {percent(accuracy)}, {metrics['time/epoch_seconds']:.1f} s"
+            + (f" | about {duration(left)} left" if left else "")
         )
 
     return listen

@@ -149,8 +149,7 @@ def register_once(
                 description=description_of(teacher, architecture=architecture),
                 card=make_card(running, choice, settings, student, scores),
                 run_id=running.tracking.parent_run_id,
-                # Which point of a front is champion is a person's decision: its versions do not compare by one number.
-                promotion="manual" if choice.front else running.space.settings.promotion,
+                promotion="front" if choice.front else running.space.settings.promotion,
             )
     except ConnectionError as error:
         raise ConnectionError(
@@ -179,11 +178,13 @@ def make_card(
         student_parameters=count_parameters(student),
         settings=shareable(settings),
         scores={f"test/{name}": value for name, value in scores.items()},
-        selection_data=objective.needs,
+        learnt_from=settings.synthesis.learnt_from,
+        data_free=not settings.synthesis.FROM_REAL_IMAGES,
+        selection_data=running.space.settings.selection_data,
         objective=objective.metric,
         objective_value=choice.record.metrics[running.objective.metric],
         direction=objective.goal,
-        exam_hash=exam_hash(objective.metric, running.materials),
+        exam_hash=exam_hash(running.objective.metric, running.materials),
         seed=settings.seed,
         commit=commit(),
         versions=versions(),

@@ -9,7 +9,7 @@ from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.resources import autoscales, check_fits, num_nodes
 from dfkd.data.real_data import RealData
 from dfkd.jobs.console import Console
-from dfkd.search.space import CHECK_WORKERS, SearchSpace
+from dfkd.search.space import CHECK_WORKERS, SearchSpace, objective_problems
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.search import ObjectiveSettings
 from dfkd.tracking.home import refuse_local_store_on_cluster
@@ -39,8 +39,9 @@ def check_cluster(space: SearchSpace, *, tracking_uri: str, storage: str | None)
 
 def check_places(*, tracking_uri: str, storage: str | None) -> None:
     """Raise ValueError if the connected cluster's nodes could not all reach MLflow's store and the checkpoints."""
-    refuse_local_store_on_cluster(tracking_uri, num_nodes=num_nodes())
-    if storage is None and (num_nodes() > 1 or autoscales()):
+    nodes, may_grow = num_nodes(), autoscales()
+    refuse_local_store_on_cluster(tracking_uri, num_nodes=nodes, may_grow=may_grow)
+    if storage is None and (nodes > 1 or may_grow):
         raise ValueError(
             "--storage: the cluster has several nodes or may get them, and checkpoints in the home folder would lie on "
             "each node's own disk. Give a folder that all nodes share, or an address such as s3://bucket/prefix."
@@ -80,13 +81,13 @@ def check_objective(objective: ObjectiveSettings, settings: ExperimentSettings, 
     metric, needs = objective.metric, objective.needs
     if needs != "no real image" and data.validation is None:
         raise ValueError(
-            f"objective.metric: '{metric}' needs {needs}, and the dataset has no validation "
-            "split. Use 'agreement' or 'kl', which need none, or set dataset.validation_fraction."
+            f"objective.metric: '{metric}' needs {needs}, and the dataset has no validation split"
+            f"{'' if data.train is None else ' (dataset.validation_fraction takes one from the training images)'}. "
+            "Give one, or use 'agreement' or 'kl', which need none."
         )
     if needs == "labelled real images" and data.validation and data.validation.labels is None:
         raise ValueError(
             f"objective.metric: '{metric}' needs labels, and the validation images have none. Use 'agreement_real'."
         )
-    task = REPORT_KEYS[metric].split("/")[1]
-    if metric not in ("agreement", "kl") and task not in settings.tasks:
-        raise ValueError(f"objective.metric: '{metric}' needs the task '{task}' in experiment.tasks.")
+    if problems := objective_problems(objective, settings):
+        raise ValueError(problems[0])

@@ -61,5 +61,5 @@ def exam_hash(metric: str, materials: Materials) -> str:
     if metric.startswith("probe/"):
         assert materials.probe is not None
         return probe_hash(materials.probe)
-    assert materials.validation is not None
+    assert metric.startswith("val/") and materials.validation is not None, metric
     return materials.validation.fingerprint()

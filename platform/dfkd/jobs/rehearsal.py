@@ -18,6 +18,7 @@ from dfkd.label_embeddings import embed_labels
 from dfkd.losses.inversion import has_batch_norm
 from dfkd.settings.experiment import ExperimentSettings, LabelEmbeddingSettings
 from dfkd.settings.identity import settings_key
+from dfkd.teachers import Teacher, build_network
 
 LabelEmbeddings = dict[LabelEmbeddingSettings, Tensor]
 
@@ -54,6 +55,42 @@ def rehearse(experiments: Sequence[ExperimentSettings], materials: Materials, da
         )
         _show_two_images(run, settings)
     _try_tasks(run, settings, materials, data)
+
+
+def rehearse_untrained(
+    experiments: Sequence[ExperimentSettings],
+    data: RealData,
+    *,
+    images: Tensor | None,
+    label_embeddings: LabelEmbeddings,
+) -> None:
+    """Rehearse with a teacher that has yet to be trained, before that takes its minutes; with a given one do nothing.
+
+    Args:
+        experiments: as in ``rehearse``.
+        data: what the teacher will be trained on.
+        images: of ``load_images``.
+        label_embeddings: of ``embed_all``.
+
+    Raises:
+        ValueError: as ``rehearse``.
+    """
+    source = experiments[0].teacher
+    if source.weights is not None or source.architecture is None or data.train is None:
+        return
+    with torch.random.fork_rng(devices=[]):
+        model = build_network(source.architecture, num_classes=data.num_classes, in_channels=data.image_shape[0])
+    mean, std = data.normalisation()
+    teacher = Teacher(
+        model=model.eval(),
+        architecture=source.architecture,
+        class_names=data.class_names,
+        image_shape=data.image_shape,
+        mean=mean,
+        std=std,
+        provenance="untrained, for the rehearsal",
+    )
+    rehearse(experiments, Materials(teacher=teacher, images=images, label_embeddings=label_embeddings), data)
 
 
 def _without_estimates(settings: ExperimentSettings, materials: Materials) -> ExperimentSettings:

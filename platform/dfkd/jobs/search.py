@@ -29,9 +29,9 @@ from dfkd.jobs.preparation import (
 )
 from dfkd.jobs.probe_cache import obtain_probe_set, probe_hash
 from dfkd.jobs.ray_cluster import connected
-from dfkd.jobs.rehearsal import embed_all, rehearse
+from dfkd.jobs.rehearsal import embed_all, rehearse, rehearse_untrained
 from dfkd.jobs.running import Running
-from dfkd.jobs.search_folder import HOME_STORAGE, SearchFolder, find_search_folder, new_search_folder
+from dfkd.jobs.search_folder import HOME_STORAGE, TRIAL_RECORDS, SearchFolder, find_search_folder, new_search_folder
 from dfkd.jobs.search_listener import SearchListener
 from dfkd.jobs.search_options import SearchOptions
 from dfkd.jobs.story import last_screen, outcome_as_json
@@ -73,8 +73,8 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
     tracking_uri = resolve_tracking_uri(options.tracking_uri, home=home)
     earlier = find_search_folder(home, space) if options.resume else None
     json_file = open_output(options.json_file)
-    check_reachable(tracking_uri)
     try_weights(space.resolve({}).teacher)
+    check_reachable(tracking_uri)
     with connected():
         shared_storage = options.storage or (earlier.shared_storage if earlier else None)
         check_cluster(space, tracking_uri=tracking_uri, storage=shared_storage)
@@ -97,7 +97,7 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
                 objective=objective_of(space),
                 materials=materials,
                 data=data,
-                records=TrialRecords(folder.path / "trial_records"),
+                records=TrialRecords(folder.path / TRIAL_RECORDS),
                 tracking=tracking,
                 console=console,
             )
@@ -142,6 +142,8 @@ def obtain_materials(
     """
     settings, experiments = space.resolve({}), [space.resolve({}), *space.corner_settings()]
     label_embeddings = embed_all(experiments, data.class_names)
+    images = load_images(settings, data)
+    rehearse_untrained(experiments, data, images=images, label_embeddings=label_embeddings)
     teacher = obtain_teacher(
         settings,
         data,
@@ -153,7 +155,7 @@ def obtain_materials(
     materials = Materials(
         teacher=teacher,
         validation=data.validation,
-        images=load_images(settings, data),
+        images=images,
         label_embeddings=label_embeddings,
     )
     rehearse(experiments, materials, data)
@@ -227,7 +229,7 @@ def repeat_default(running: Running) -> None:
 def run_default(running: Running, plan: TrialPlan, *, name: str) -> None:
     """Run the default settings by a plan of their own, unless this search did so before."""
     known = running.records.get(plan.key(running.space.defaults()))
-    if known is not None and known.status == "complete":
+    if known is not None and known.status in ("complete", "failed"):  # as for searched trials
         return
     run_trials(
         plan,

@@ -15,6 +15,7 @@ from dfkd.settings.identity import to_dict
 
 #: Where checkpoints go without ``--storage``: remembered in words, since a home may be moved.
 HOME_STORAGE = "the search's own folder"
+TRIAL_RECORDS = "trial_records"  # in the folder of a search
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,10 +71,13 @@ class SearchFolder:
 def find_search_folder(home: Path, space: SearchSpace) -> SearchFolder:
     """Return the folder of the newest search of this space, to go on with it.
 
+    One that ended before its first trial hides none that has trials.
+
     Raises:
         ValueError: there is none, or nothing of it is left to do.
     """
     searches, name = home / "searches", space.settings.name
+    empty: SearchFolder | None = None
     for path in sorted(searches.glob(f"{name}-*"), reverse=True):
         folder = SearchFolder(path=path, search_id=path.name)
         facts = folder.facts()
@@ -84,7 +88,11 @@ def find_search_folder(home: Path, space: SearchSpace) -> SearchFolder:
                 f"--resume: '{folder.search_id}' has run its {facts['finished_trials']} trials, and its student is "
                 f"{facts['student']}. Give more with --trials, or leave --resume out to search anew."
             )
-        return folder
+        if any((path / TRIAL_RECORDS).glob("*")):
+            return folder
+        empty = empty or folder
+    if empty is not None:
+        return empty
     raise ValueError(
         f"--resume: found no earlier search '{name}' with these settings under '{searches}'. "
         "Leave --resume out to start one; a search whose ranges or fixed part changed is another search."

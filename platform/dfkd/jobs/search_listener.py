@@ -163,20 +163,31 @@ class SearchListener:
         return [record for record in self._records.all() if _group(record) == self._searched]
 
     def _time_left(self) -> str:
-        """Return an estimate in words, or nothing before a trial of this search has ended."""
-        seconds = [record.seconds for record in self._comparable() if record.status in ("complete", "stopped")]
+        """Return an estimate in words, or nothing before there is anything to estimate by."""
+        seconds = self._mean_seconds()
         records = self._records.all()
         running = [self._share_left(record) for record in records if record.key in self._trackers]
         to_start = self._planned - len(running) - sum(record.status != "running" for record in records)
-        if not seconds or not (running or to_start > 0):
+        if seconds is None or not (running or to_start > 0):
             return ""
         left = seconds_left(
-            mean_seconds=statistics.fmean(seconds),
+            mean_seconds=seconds,
             running=running,
             to_start=to_start,
             concurrency=self._most_running,
         )
         return f" | about {duration(left)} left"
+
+    def _mean_seconds(self) -> float | None:
+        """Return how long a trial takes: those that ended, else what the epochs so far say, of whatever there is."""
+        ended = [record.seconds for record in self._comparable() if record.status in ("complete", "stopped")]
+        if ended:
+            return statistics.fmean(ended)
+        for records in (self._comparable(), self._records.all()):
+            done = [(record.seconds, 1 - self._share_left(record)) for record in records if record.status != "failed"]
+            if projected := [seconds / share for seconds, share in done if share]:
+                return statistics.fmean(projected)
+        return None
 
     def _share_left(self, record: TrialRecord) -> float:
         epochs: int = record.metrics.get("epoch", -1) + 1

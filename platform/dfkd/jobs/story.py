@@ -31,11 +31,12 @@ def description(running: Running, outcome: Outcome) -> str:
     """Return the text on top of the parent run's page, in Markdown."""
     space, teacher, choice = running.space, running.materials.teacher, outcome.choice
     shifted = f" ({teacher.label}: trained on other images than it is judged on)" if teacher.shifted else ""
-    registered = outcome.registered
+    registered, synthesis = outcome.registered, space.resolve(choice.record.params).synthesis
+    data_free = "" if synthesis.FROM_REAL_IMAGES else "data-free "
     lines = [
-        f"## {space.settings.name}: the best data-free student of {teacher.architecture}{shifted}",
-        f"Data for reports: {running.data.title}. Trials were selected on `{space.settings.objective.metric}`, which "
-        f"uses {space.settings.objective.needs}. {test_table(outcome)}",
+        f"## {space.settings.name}: the best {data_free}student of {teacher.architecture}{shifted}",
+        f"Students learnt from {synthesis.learnt_from}. Data for reports: {running.data.title}. One of the trials was "
+        f"chosen by {space.settings.selection_data}. {test_table(outcome)}",
         "",
         f"**Chosen:** trial {choice.record.number + 1}, {_settings_in_words(choice.record)}{against_default(choice)}. "
         f"Differences below {choice.margin.value:.4f} count as ties ({choice.margin.source}).",
@@ -77,6 +78,8 @@ def against_default(choice: Choice) -> str:
     if choice.record.is_default or choice.default is None:
         return ""
     chosen, default = (r.metrics.get("val/accuracy/top1") for r in (choice.record, choice.default))
+    if chosen is None or default is None:
+        return ""
     return f" (validation accuracy {percent(chosen)}, default settings {percent(default)})"
 
 

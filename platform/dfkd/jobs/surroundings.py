@@ -1,4 +1,4 @@
-"""What a command needs around it, checked before torch, Ray and MLflow are loaded: folder, addresses, weights file."""
+"""What a command needs around it, checked before torch, Ray and MLflow are loaded: folders, addresses, files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from dfkd.settings.experiment import PLATFORM_PREFIXES, ExperimentSettings
 from dfkd.tracking.connection import check_server_answers
 from dfkd.tracking.home import open_home, resolve_tracking_uri
 
+#: Where all nodes of a cluster keep checkpoints, for whoever starts its head to say once.
+STORAGE_VARIABLE = "DFKD_STORAGE"
+STORAGE_HELP = f"folder or URI for checkpoints that all nodes share (default: {STORAGE_VARIABLE}, else in the home)"
 REGISTRY = "models:/"
 BY_NAME = (REGISTRY, *PLATFORM_PREFIXES, "untrained:")  # networks that come from no file of the user's
 
@@ -33,13 +36,14 @@ def check_surroundings(
     Raises:
         ConnectionError: MLflow or Ray does not answer.
         OSError: the home folder cannot be written.
-        ValueError: the teacher's weights are not there.
+        ValueError: the teacher's weights, the images or the label embeddings are not there.
     """
     address = resolve_tracking_uri(tracking_uri, home=open_home(home))
     if mlflow:
         check_server_answers(address)
     if settings is not None:
         check_weights(settings.teacher.weights)
+        check_places(settings)
     if ray:
         check_address()
 
@@ -53,6 +57,21 @@ def check_weights(weights: str | None, *, where: str = "teacher.weights") -> Non
     """
     if weights is None or weights.startswith(BY_NAME):
         return
-    path = Path(weights).expanduser()
+    _check_there(weights, where=where)
+
+
+def check_places(settings: ExperimentSettings) -> None:
+    """Raise ValueError if images or label embeddings are to come from a file or folder that does not exist."""
+    dataset, label_embeddings = settings.dataset, settings.label_embeddings
+    if dataset.path is not None and not (dataset.name == "torchvision" and dataset.download):
+        _check_there(dataset.path, where="dataset.path")
+    if label_embeddings.path is not None:
+        _check_there(label_embeddings.path, where="label_embeddings.path")
+    if (images := getattr(settings.synthesis, "path", None)) is not None:  # of some baselines
+        _check_there(images, where="synthesis.path")
+
+
+def _check_there(place: str, *, where: str) -> None:
+    path = Path(place).expanduser()
     if not path.exists():
         raise ValueError(f"{where}: {path} does not exist (looked from {Path.cwd()}).")

@@ -58,6 +58,8 @@ def obtain_teacher(
         ValueError: the teacher cannot be had, or does not fit the data.
     """
     if settings.teacher.weights is not None:
+        if retrain:
+            raise ValueError("teacher.weights: a teacher that is given cannot be trained anew; leave one of both out.")
         teacher = read_teacher(settings.teacher, data, tracking_uri)
         console.say(f"{teacher.label}: {teacher.provenance}")
         return teacher
@@ -65,7 +67,8 @@ def obtain_teacher(
         raise ValueError("teacher: it is to be trained, and there are no training images. Give teacher.weights.")
     key = training_key(settings, data)
     if not retrain and (uri := find_teacher(tracking_uri, key)) is not None:
-        console.say(f"teacher: {uri}, trained before with these settings (--retrain-teacher trains it anew)")
+        under = "" if name is None or uri.startswith(f"models:/{name}/") else f", and not registered again as '{name}'"
+        console.say(f"teacher: {uri}, trained before with these settings{under} (--retrain-teacher trains it anew)")
         return read_teacher(trained_before(settings, data, uri), data, tracking_uri)
     name = name or teacher_name(data)
     device = choose_device(settings)

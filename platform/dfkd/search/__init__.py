@@ -1,4 +1,4 @@
-"""Search spaces, Optuna, and honest selection. Only ``optuna_space`` imports Optuna; nothing here imports Ray.
+"""Search spaces, Optuna, and honest selection. Nothing here imports Ray, and only two modules import Optuna.
 
 ``space``         a file of ``search_spaces/`` -> checked settings; parameters -> an experiment
 ``corners``       one parameter: can its range be right?

@@ -37,10 +37,24 @@ def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> tuple[Ex
     return experiment_settings(space.experiment, str(path)), space.tracking
 
 
+def _beside_experiment(kind: type[Any], overrides: Iterable[str]) -> list[str]:
+    """Return a problem for every override of what stands beside ``experiment``."""
+    names = {field.name for field in fields(kind)} - {field.name for field in fields(ExperimentSettings)}
+    paths = [override.partition("=")[0].strip() for override in overrides]
+    return [
+        f"--set {path}: overrides settings of `experiment` alone, and '{path.split('.')[0]}' stands beside it. "
+        + ("Use --trials." if path == "trials" else "Change it in the file.")
+        for path in paths
+        if path.split(".")[0] in names and not path.startswith((BESIDE_EXPERIMENT, "experiment."))
+    ]
+
+
 def check_file(kind: type[File], raw: Mapping[str, Any], overrides: Iterable[str], *, where: str) -> File:
     """Return a file's settings, the overrides in ``experiment``; raise SettingsError with every problem there is."""
-    problems: list[str] = []
     overrides = list(overrides)
+    problems = _beside_experiment(kind, overrides)
+    if problems:
+        raise SettingsError(where, problems)
     beside = [override for override in overrides if override.startswith(BESIDE_EXPERIMENT)]
     raw = apply_overrides(raw, beside)
     if isinstance(raw.get("experiment"), Mapping):

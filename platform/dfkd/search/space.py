@@ -23,7 +23,7 @@ from dfkd.search.corners import corner_problems, corners, default_value
 from dfkd.search.experiment_file import check_file
 from dfkd.settings.checks import did_you_mean
 from dfkd.settings.experiment import ExperimentSettings
-from dfkd.settings.search import Scalar, SearchSettings
+from dfkd.settings.search import OBJECTIVE_TASKS, ObjectiveSettings, Scalar, SearchSettings
 
 #: Parts that all trials of a search share: the teacher and with it the probe set, what a trial is judged by, where it
 #: runs, and the seed, of which the luckiest would win.
@@ -134,9 +134,21 @@ def load_search_space(path: str | Path, overrides: Iterable[str] = ()) -> Search
     return space
 
 
+def objective_problems(objective: ObjectiveSettings, experiment: ExperimentSettings) -> list[str]:
+    """Return what keeps an experiment from ever giving an objective, as far as its settings say."""
+    metric, task = objective.metric, OBJECTIVE_TASKS.get(objective.metric)
+    if task is None:
+        return []
+    if experiment.dataset.name == "none":
+        return [f"objective.metric: '{metric}' needs {objective.needs}, and dataset 'none' has none. Use 'agreement'."]
+    if task not in experiment.tasks:
+        return [f"objective.metric: '{metric}' needs the task '{task}' in experiment.tasks."]
+    return []
+
+
 def _check_parameters(space: SearchSpace) -> None:
     """Raise SettingsError unless every parameter can be searched, at every corner, and its default lies in range."""
-    problems: list[str] = []
+    problems = objective_problems(space.settings.objective, space.resolve({}))
     for path, parameter in space.settings.parameters.items():
         part = path.split(".")[0]
         if part in SHARED_PARTS:

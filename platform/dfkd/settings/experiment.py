@@ -33,6 +33,16 @@ def check_architecture(name: str, architecture: str) -> None:
         check_choice(name, architecture, ARCHITECTURES)
 
 
+def check_class_names(class_names: tuple[str, ...] | None) -> None:
+    """Raise ValueError unless the names, where they are given, are those of at least two different classes."""
+    if class_names is None:
+        return
+    if len(class_names) < 2:
+        raise ValueError(f"class_names: expected at least two classes, got {list(class_names)}.")
+    if twice := [name for name in dict.fromkeys(class_names) if class_names.count(name) > 1]:
+        raise ValueError(f"class_names: '{twice[0]}' stands twice; every class needs a name of its own.")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetSettings:
     """Real images, for making a teacher and for reports. No student is trained on them.
@@ -64,6 +74,7 @@ class DatasetSettings:
             wanted = {"image_size": self.image_size, "channels": self.channels, "class_names": self.class_names}
             if missing := [name for name, value in wanted.items() if not value]:
                 raise ValueError(f"{missing[0]}: dataset 'none' has no image to read it from; say what teachers take.")
+        check_class_names(self.class_names)
         if self.image_size is not None:
             check_at_least("image_size", self.image_size, 4)
         check_fraction("validation_fraction", self.validation_fraction)
@@ -131,8 +142,11 @@ class TeacherSettings:
             check_architecture("architecture", self.architecture)
         if self.weights is None and self.architecture is None:
             raise ValueError("architecture: a teacher that is to be trained needs one, got none.")
+        check_class_names(self.class_names)
         for value in self.std or ():
             check_positive("std", value)
+        if self.mean and self.std and len(self.mean) != len(self.std):
+            raise ValueError(f"std: expected one value a channel, as mean has ({len(self.mean)}), got {len(self.std)}.")
 
     @property
     def trust(self) -> Literal["trusted", "unknown"]:
@@ -222,6 +236,8 @@ class ExperimentSettings:
             raise ValueError(
                 f"workers: {self.workers} workers cannot share a batch of {self.distillation.batch_size} images."
             )
+        if self.dataset.name == "none" and self.teacher.weights is None:
+            raise ValueError("teacher.weights: dataset 'none' has no image to train a teacher on; give a trained one.")
         batches = {"distillation.batch_size": self.distillation.batch_size}
         if isinstance(self.synthesis, RoundsSettings | OnlineSettings):
             batches["synthesis.batch_size"] = self.synthesis.batch_size

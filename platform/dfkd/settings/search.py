@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from dfkd.settings.acceptance import AcceptanceSettings
 from dfkd.settings.checks import check_at_least, check_choice, check_name
-from dfkd.settings.objectives import FrontSettings, FurtherObjective
+from dfkd.settings.objectives import FrontSettings, FurtherObjective, TransferObjective
 
 Scalar = bool | int | float | str | None
 Direction = Literal["maximize", "minimize"]
@@ -23,6 +23,10 @@ OBJECTIVES: dict[str, tuple[Direction, str]] = {
     "val_accuracy": ("maximize", "labelled real images"),
     "val_balanced_accuracy": ("maximize", "labelled real images"),
 }
+
+
+#: The task of the experiment that gives an objective on real images.
+OBJECTIVE_TASKS = {"agreement_real": "agreement", "val_accuracy": "accuracy", "val_balanced_accuracy": "binary"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,6 +215,16 @@ class SearchSettings:
         for name in self.front.limits:
             if name not in self.goals:
                 raise ValueError(f"front.limits: '{name}' is no objective here. Valid: {', '.join(self.goals)}.")
+
+    @property
+    def selection_data(self) -> str:
+        """What data choose one student among the others, in words: those of every objective."""
+        further = [
+            f"{each.split} images of {each.by.dataset.title or each.by.dataset.name} with their labels (`{name}`)"
+            for name, each in self.further_objectives.items()
+            if isinstance(each, TransferObjective)
+        ]
+        return " and ".join([f"{self.objective.needs} (`{self.objective.metric}`)", *further])
 
     @property
     def goals(self) -> dict[str, Direction]:

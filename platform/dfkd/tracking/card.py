@@ -28,6 +28,8 @@ class StudentCard:
         student_parameters: count.
         settings: the resolved experiment, as ``dfkd.settings.identity.shareable`` gives it: cards travel.
         scores: by name, fractions in [0, 1] where they are accuracies.
+        learnt_from: what images it was distilled on, in words.
+        data_free: whether none of them was real.
         selection_data: what data chose this student among others, in words.
         objective: name of the number that chose it.
         objective_value: that number.
@@ -48,6 +50,8 @@ class StudentCard:
     student_parameters: int
     settings: Mapping[str, object]
     scores: Mapping[str, float]
+    learnt_from: str
+    data_free: bool
     selection_data: str
     objective: str
     objective_value: float
@@ -68,11 +72,16 @@ class StudentCard:
             f"**Teacher provenance** {PROVENANCES[self.teacher_provenance]}",
             f"**Student** {self.student_parameters:,} parameters ({ratio:.1%} of the teacher's)",
             f"**Chosen by** {self.objective} = {self.objective_value:.6g} ({self.direction}; exam `{self.exam_hash}`)",
+            f"**Learnt from** {self.learnt_from}",
             f"**Data used for the choice** {self.selection_data}",
             f"**Code** commit {self.commit}; " + ", ".join(f"{name} {v}" for name, v in self.versions.items()),
         ]
         scores = ["| score | value |", "|---|---|", *(f"| {name} | {v:.4f} |" for name, v in self.scores.items())]
-        return "\n\n".join([*lines, "\n".join(scores), _NO_GUARANTEE])
+        return "\n\n".join([*lines, "\n".join(scores), self._no_guarantee()])
+
+    def _no_guarantee(self) -> str:
+        made = _FROM_THE_TEACHER if self.data_free else f"This student learnt from real images ({self.learnt_from})."
+        return f"## No privacy guarantee\n\n{made} {_NOTHING_BOUNDS_IT}"
 
     def to_markdown(self) -> str:
         """Return the whole card."""
@@ -80,9 +89,8 @@ class StudentCard:
         return f"# Student card\n\n{self.summary()}\n\n## Settings\n\n```json\n{settings}\n```\n"
 
 
-_NO_GUARANTEE = """## No privacy guarantee
-
-This student was made without its teacher's training data, but from the teacher, which was made from them. What the
-teacher memorised can have passed into the student and into the synthetic images. Nothing here bounds that: no
-differential privacy, no test against membership inference or reconstruction. Treat the student and the images as you
-would treat the teacher."""
+_FROM_THE_TEACHER = """This student was made without its teacher's training data, but from the teacher, which was made
+from them."""
+_NOTHING_BOUNDS_IT = """What the teacher memorised can have passed into the student and into the images that it learnt
+from. Nothing here bounds that: no differential privacy, no test against membership inference or reconstruction. Treat
+the student and the images as you would treat the teacher."""

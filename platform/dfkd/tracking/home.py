@@ -80,11 +80,12 @@ def artifact_location(tracking_uri: str, *, home: Path) -> str | None:
     return str(home.absolute() / "artifacts")
 
 
-def refuse_local_store_on_cluster(tracking_uri: str, *, num_nodes: int) -> None:
-    """Raise ValueError when a local store would serve a cluster of several nodes."""
-    if num_nodes > 1 and is_local_store(tracking_uri):
+def refuse_local_store_on_cluster(tracking_uri: str, *, num_nodes: int, may_grow: bool = False) -> None:
+    """Raise ValueError when a local store would serve a cluster that has several nodes, or may get them."""
+    if (num_nodes > 1 or may_grow) and is_local_store(tracking_uri):
+        size = f"has {num_nodes} nodes" if num_nodes > 1 else "may get more nodes"
         raise ValueError(
-            f"tracking uri: '{tracking_uri}' is a file of this machine, but the cluster has {num_nodes} nodes. "
+            f"tracking uri: '{tracking_uri}' is a file of this machine, but the cluster {size}. "
             "If this process restarted on another node, its runs and models would be split over two files. "
             "Start a server on the head node (`mlflow server --host 0.0.0.0 --port 5000 --backend-store-uri "
             "sqlite:////path/mlflow.db --artifacts-destination /path/artifacts --allowed-hosts '<address>:5000'`) "

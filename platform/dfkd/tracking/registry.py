@@ -20,7 +20,7 @@ from dfkd.tracking.registry_reading import find_version
 CHAMPION, CANDIDATE = "champion", "candidate"
 DESCRIPTION_LENGTH = 5000  # characters that MLflow (3.17) keeps of a version's description
 
-Promotion = Literal["automatic", "manual"]
+Promotion = Literal["automatic", "manual", "front"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,8 @@ def register_student(
         description: of the student.
         card: of the student; its objective decides on the promotion.
         run_id: of the run that made it.
-        promotion: "manual" leaves ``champion`` to ``promote``.
+        promotion: "manual" leaves ``champion`` to ``promote``; so does "front", for a point of a Pareto front, which
+            no single number compares with another.
 
     Raises:
         ValueError: the model cannot be exported (nothing is registered then), or the name is not possible.
@@ -81,7 +82,7 @@ def register_student(
     }
     version = _register(client, name, model, description, card.to_markdown(), card.summary(), tags, run_id)
     client.set_registered_model_alias(name, CANDIDATE, str(version))
-    promoted, reason = _judge(client, name, tags, promotion)
+    promoted, reason = _judge(client, name, version, tags, promotion)
     if promoted:
         client.set_registered_model_alias(name, CHAMPION, str(version))
     return RegisteredModel(name, version, promoted, reason)
@@ -182,12 +183,13 @@ def _register(
     return int(version.version)
 
 
-def _judge(client: Any, name: str, tags: Mapping[str, str], promotion: Promotion) -> tuple[bool, str]:
+def _judge(client: Any, name: str, version: int, tags: Mapping[str, str], promotion: Promotion) -> tuple[bool, str]:
     """Return whether a new version becomes champion, and why or why not."""
     value = float(tags["objective_value"])
     champion = _champion(client, name)
-    if promotion == "manual":
-        return False, "promotion is manual: `python experiments/promote.py` moves the champion."
+    if promotion != "automatic":
+        why = "promotion is manual" if promotion == "manual" else "it is one point of a front, which a person weighs"
+        return False, f"{why}: `python experiments/promote.py {name} --version {version}` makes it champion."
     if math.isnan(value):
         return False, f"its {tags['objective']} is not a number."
     if champion is None:

@@ -17,11 +17,20 @@ class MethodSettings:
     TITLE: ClassVar[str]  # how tables call the method
     PRIOR: ClassVar[str] = "none"  # what it knows beside the teacher: "none", "text", "public images", ...
     COUNTED_IN_EPOCHS: ClassVar[tuple[str, ...]] = ()  # settings in epochs of a whole run: shorter runs shorten them
+    FROM_REAL_IMAGES: ClassVar[bool] = False  # whether the student learns from real images instead of made ones
 
     @property
     def batch_norm_weight(self) -> float:
         """Weight of the loss that needs a teacher with BatchNorm; 0 where a method has none."""
         return 0.0
+
+    @property
+    def learnt_from(self) -> str:
+        """What the student learns from, in words."""
+        if self.FROM_REAL_IMAGES:
+            return f"real images: {self.PRIOR}"
+        beside = "" if self.PRIOR == "none" else f", and {self.PRIOR}"
+        return f"synthetic images, made from the teacher{beside}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +46,7 @@ class RoundsSettings(MethodSettings):
     warm_up_epochs: int = 20  # fill the bank; no student step, no adversarial term
     warm_up_rounds: int = 10  # a warm-up epoch
     rounds_per_epoch: int = 2
-    bank_capacity: int = 50_000  # images of one worker
+    bank_capacity: int = 50_000  # images, split over workers
     batch_norm_momentum: float = 0.0  # of the statistics that former rounds leave; 0 = each batch matches on its own
 
     @property
@@ -54,6 +63,11 @@ class RoundsSettings(MethodSettings):
         for beta in self.betas:
             check_fraction("betas", beta)
         check_fraction("batch_norm_momentum", self.batch_norm_momentum)
+        if self.bank_capacity < self.batch_size:
+            raise ValueError(
+                f"bank_capacity: expected room for one round's {self.batch_size} images (batch_size), got "
+                f"{self.bank_capacity}."
+            )
         if self.warm_up_epochs and not self.warm_up_rounds:
             raise ValueError("warm_up_rounds: expected at least 1 while warm_up_epochs is above 0, got 0.")
 

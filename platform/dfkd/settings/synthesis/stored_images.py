@@ -13,6 +13,7 @@ from dfkd.settings.synthesis.method import MethodSettings
 class StoredImagesSettings(MethodSettings):
     """KD on a fixed set of images. Nothing is learnt but the student."""
 
+    FROM_REAL_IMAGES: ClassVar[bool] = True
     SHOWN: ClassVar[bool] = True  # whether previews may show the images
 
     cutmix: float = 0.0  # alpha of the Beta distribution of CutMix's shares; 0 mixes nothing

@@ -1,0 +1,26 @@
+"""The versions that pyproject.toml promises are exact where behaviour depends on them, and those that are tested."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+PINNED = ("torch", "torchvision", "ray", "optuna", "mlflow", "pyarrow")
+
+
+@pytest.mark.parametrize("package", PINNED)
+def test_a_package_whose_behaviour_we_rely_on_is_pinned_to_what_is_tested(package: str) -> None:
+    (pin,) = [each for each in PROJECT["dependencies"] if re.match(rf"{package}\b(?!-)", each)]
+    assert pin.partition("==")[2] == version(package).partition("+")[0]
+
+
+def test_the_environment_that_runs_the_tests_has_every_optional_part() -> None:
+    """Else their tests would be skipped, and nobody would notice."""
+    extras = PROJECT["optional-dependencies"]
+    wanted = {each for name, packages in extras.items() if name != "dev" for each in packages}
+    assert wanted <= set(extras["dev"])

@@ -36,6 +36,8 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
+    from dfkd.jobs.environment import commit, versions
+
     arguments = parse_arguments()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(arguments.home or folder)
@@ -56,6 +58,8 @@ def main() -> None:
         "platform_seconds_per_epoch": platform,
         "overhead": statistics.median(platform) / statistics.median(bare) - 1,
         "cpu_count": os.cpu_count(),
+        "commit": commit(),
+        "versions": versions(),
     }
     print(json.dumps(facts, indent=1))
     if arguments.json:

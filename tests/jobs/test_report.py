@@ -32,7 +32,7 @@ def told(home: Path) -> Path:
     """A home whose MLflow knows a search of three trials, one that failed, and a distillation."""
     uri = default_tracking_uri(home)
     with MlflowTracking(uri, home, "eels-20260101-0000") as tracking:
-        parent = tracking.open_parent("eels", "eels", {"dfkd.kind": "search"})
+        parent = tracking.open_parent("eels", "eels-20260101-0000", {"dfkd.kind": "search"})
         parent.log_artifact("search_space.json", json.dumps(SPACE).encode())
         parent.log_artifact(
             "confusion_matrix.json", json.dumps({"classes": [HOSTILE, "海鰻"], "matrix": [[3, 1], [0, 4]]}).encode()

@@ -70,7 +70,10 @@ class RunReader:
             except Exception as error:
                 if getattr(error, "error_code", None) != "RESOURCE_DOES_NOT_EXIST":
                     raise
-        parents = [run for run in self._newest() if PARENT_TAG not in run.tags]
+        experiments = {each.name: each.experiment_id for each in self._client.search_experiments()}
+        if name in experiments and (newest := self._parents([experiments[name]])):
+            return newest[0]
+        parents = self._parents(list(experiments.values()))
         for run in parents:
             if name in (run.tags.get(SEARCH_TAG), run.name):
                 return run
@@ -85,9 +88,9 @@ class RunReader:
         experiment = self._client.get_run(run.run_id).info.experiment_id
         return self._search([experiment], f"tags.`{PARENT_TAG}` = '{run.run_id}'", order="ASC")
 
-    def _newest(self) -> list[RecordedRun]:
-        experiments = [experiment.experiment_id for experiment in self._client.search_experiments()]
-        return self._search(experiments, "", order="DESC")
+    def _parents(self, experiments: list[str]) -> list[RecordedRun]:
+        """Return the runs that are within no other, the newest first."""
+        return [run for run in self._search(experiments, "", order="DESC") if PARENT_TAG not in run.tags]
 
     def _search(self, experiments: list[str], condition: str, *, order: str) -> list[RecordedRun]:
         found: list[RecordedRun] = []

@@ -18,7 +18,7 @@ from _bootstrap import ROOT, find_package
 find_package()
 
 from dfkd.config import read_yaml  # noqa: E402
-from dfkd.jobs.command import run_command  # noqa: E402
+from dfkd.jobs.command import EXIT_STATUS, run_command  # noqa: E402
 from dfkd.jobs.comparison_options import ComparisonOptions  # noqa: E402
 from dfkd.jobs.load_comparison import prepare_comparison  # noqa: E402
 from dfkd.jobs.surroundings import STORAGE_HELP, STORAGE_VARIABLE, check_surroundings  # noqa: E402
@@ -28,7 +28,9 @@ INTERRUPTED = "interrupted: runs that ended are kept, and the same command goes 
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXIT_STATUS, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("comparison", help="a file of benchmarks/comparisons/")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="override a setting")
     parser.add_argument("--tune", action="store_true", help="search the values of the column 'tuned', and stop")

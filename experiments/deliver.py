@@ -9,13 +9,17 @@ from _bootstrap import find_package
 
 find_package()
 
-from dfkd.jobs.command import run_command  # noqa: E402
+from dfkd.jobs.command import EXIT_STATUS, run_command  # noqa: E402
 from dfkd.tracking.delivery import deliver_journal  # noqa: E402
 
 
 def main() -> None:
     """Parse, deliver, print."""
-    parser = argparse.ArgumentParser(description="Deliver the events of a search's journal to MLflow.")
+    parser = argparse.ArgumentParser(
+        description="Deliver the events of a search's journal to MLflow.",
+        epilog=EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("journal", type=Path, help="the folder that the search named: <home>/tracking/<search>")
     parser.add_argument("--tracking-uri", help="where to, if not to where the search was tracked")
     arguments = parser.parse_args()

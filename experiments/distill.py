@@ -8,6 +8,7 @@ Examples:
     python experiments/distill.py search_spaces/cifar10_16px_cae.yaml --set seed=1 --set dataset.path=/data/cifar10
     python experiments/distill.py search_spaces/digits_cae.yaml --workers 2
     python experiments/distill.py search_spaces/digits_cae.yaml --compress-teacher
+    python experiments/distill.py search_spaces/digits_cae.yaml --dry-run
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from _bootstrap import find_package
 
 find_package()
 
-from dfkd.jobs.command import run_command  # noqa: E402
+from dfkd.jobs.command import EXIT_STATUS, run_command  # noqa: E402
 from dfkd.jobs.surroundings import STORAGE_HELP, STORAGE_VARIABLE, check_surroundings  # noqa: E402
 from dfkd.search.experiment_file import load_experiment  # noqa: E402
 from dfkd.settings.checks import check_name  # noqa: E402
@@ -29,7 +30,9 @@ INTERRUPTED = "interrupted: everything reported so far is kept; the same command
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXIT_STATUS, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("config", help="a search space, or its `experiment` part in a file of its own")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="override a setting")
     parser.add_argument("--workers", type=int, help="data-parallel workers; more than one run on Ray Train")
@@ -42,6 +45,7 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="also score the teacher itself, pruned and in int8, calibrated on the run's synthetic images",
     )
+    parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan and the time, and end")
     parser.add_argument("--json", metavar="FILE", help="write the scores and the curve here")
     return parser.parse_args()
 
@@ -55,6 +59,12 @@ def main() -> None:
         if arguments.name is not None:
             check_name("--name", arguments.name)
         check_surroundings(settings, home=arguments.home, tracking_uri=arguments.tracking_uri, ray=settings.workers > 1)
+        if arguments.dry_run:
+            from dfkd.jobs.dry_run import show_distillation_plan
+
+            places = {"home": arguments.home, "tracking_uri": arguments.tracking_uri}
+            show_distillation_plan(settings, name=arguments.name, **places, console=console)
+            return
         from dfkd.jobs.distill import DistillOptions, run_distillation
 
         options = DistillOptions(

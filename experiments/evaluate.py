@@ -27,7 +27,7 @@ from _bootstrap import find_package
 find_package()
 
 from dfkd.config import apply_overrides, load_settings, read_yaml  # noqa: E402
-from dfkd.jobs.command import run_command  # noqa: E402
+from dfkd.jobs.command import EXIT_STATUS, run_command  # noqa: E402
 from dfkd.jobs.console import Console  # noqa: E402
 from dfkd.jobs.evaluate_options import REGISTRY, EvaluateOptions, needs_registry  # noqa: E402
 from dfkd.jobs.surroundings import check_surroundings, check_weights  # noqa: E402
@@ -41,7 +41,9 @@ INTERRUPTED = "interrupted: the same command goes on with a task that trains fro
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXIT_STATUS, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "model",
         help="models:/name@alias, models:/name/3, or a file of weights; for tasks on other data also "

@@ -18,7 +18,7 @@ from _bootstrap import find_package
 find_package()
 
 from dfkd.config import apply_overrides, experiment_settings, read_yaml  # noqa: E402
-from dfkd.jobs.command import run_command  # noqa: E402
+from dfkd.jobs.command import EXIT_STATUS, run_command  # noqa: E402
 from dfkd.jobs.export_options import ExportOptions  # noqa: E402
 from dfkd.jobs.surroundings import REGISTRY, check_weights  # noqa: E402
 from dfkd.tracking.connection import check_server_answers  # noqa: E402
@@ -27,7 +27,9 @@ from dfkd.tracking.home import open_home, resolve_tracking_uri  # noqa: E402
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXIT_STATUS, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", help="models:/name@alias, models:/name/3, or a .safetensors file")
     parser.add_argument("config", nargs="?", help="a search space, or its `experiment` part: real images to try it on")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="where to write the files")

@@ -12,7 +12,7 @@ from _bootstrap import find_package
 
 find_package()
 
-from dfkd.jobs.command import run_command  # noqa: E402
+from dfkd.jobs.command import EXIT_STATUS, run_command  # noqa: E402
 from dfkd.label_embeddings.packaged import PACKAGED_VOCABULARIES, packaged_vectors  # noqa: E402
 from dfkd.label_embeddings.text_encoder import describe_encoder, text_embeddings  # noqa: E402
 from dfkd.label_embeddings.vectors import LabelVectors, write_vectors  # noqa: E402
@@ -21,7 +21,9 @@ from dfkd.settings.experiment import LabelEmbeddingSettings  # noqa: E402
 
 def parse_arguments() -> argparse.Namespace:
     """Return the command line's choices."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXIT_STATUS, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", required=True, type=Path, help="folder of the text encoder")
     parser.add_argument("--output", required=True, type=Path, help="folder for the files")
     parser.add_argument("--encoder", help="what the files call the encoder; default: the folder's name")

@@ -11,14 +11,18 @@ from _bootstrap import find_package
 
 find_package()
 
-from dfkd.jobs.command import run_command  # noqa: E402
+from dfkd.jobs.command import EXIT_STATUS, run_command  # noqa: E402
 from dfkd.tracking.connection import check_reachable  # noqa: E402
 from dfkd.tracking.home import open_home, resolve_tracking_uri  # noqa: E402
 
 
 def main() -> None:
     """Parse, promote, print."""
-    parser = argparse.ArgumentParser(description="Make a registered version the champion of its name.")
+    parser = argparse.ArgumentParser(
+        description="Make a registered version the champion of its name.",
+        epilog=EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("name", help="of the registered model, e.g. digits-student")
     parser.add_argument("--version", type=int, required=True)
     parser.add_argument(

@@ -13,7 +13,7 @@ from _bootstrap import find_package
 
 find_package()
 
-from dfkd.jobs.command import run_command  # noqa: E402
+from dfkd.jobs.command import EXIT_STATUS, run_command  # noqa: E402
 from dfkd.jobs.surroundings import check_surroundings  # noqa: E402
 from dfkd.search.experiment_file import load_experiment  # noqa: E402
 from dfkd.settings.checks import check_name  # noqa: E402
@@ -23,7 +23,9 @@ INTERRUPTED = "interrupted: the same command goes on from the last epoch that wa
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXIT_STATUS, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("config", help="a search space, or its `experiment` part in a file of its own")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="override a setting")
     parser.add_argument("--name", help="registry name (default: the data set's title with -teacher)")

@@ -27,6 +27,8 @@ HOMES = {
     "optuna": ("search/", "cluster/searcher.py", "cluster/tuner.py", "jobs/story.py"),
     "pydantic": ("config/",),
     "yaml": ("config/",),
+    "matplotlib": ("jobs/report_figures.py",),
+    "jinja2": ("jobs/report.py",),
     "onnx": ("export/",),
     "onnxruntime": ("export/",),
 }

@@ -33,6 +33,7 @@ EXPERIMENT            what to run, on which real data, judged how
 ``preview``           synthetic images as a PNG grid
 ``config``            YAML -> settings: strict, typed, with "did you mean"
 ``assembly``          settings -> live objects; the one module that knows every table
+``interface``         use from Python: ``distill_student`` and what goes with it
 ``comparison``        methods side by side: counted cost, budgets, statistics, leaderboard
 OUTSIDE WORLD         each library in one folder
 ``search``            search space YAML -> Optuna distributions, honest selection             (optuna)
@@ -47,6 +48,45 @@ A newcomer's way from the command to the loss: ``experiments/search.py`` -> ``jo
 
 Shape letters, everywhere the same: B batch, C channels, H height, W width, K classes, D features, Z latent width,
 N noise sources, E label-embedding width.
+
+From Python, ``from dfkd import ...`` gives the names in ``PUBLIC``, each loaded when it is first asked for: importing
+the package itself imports nothing.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 __version__ = "0.1.0"
+
+#: Public name -> module that defines it.
+PUBLIC = {
+    "Backbone": "dfkd.models.protocol",
+    "CategoryAwareSettings": "dfkd.settings.synthesis",
+    "Decay": "dfkd.settings.decay",
+    "DistillationSettings": "dfkd.settings.distillation",
+    "DistilledStudent": "dfkd.interface",
+    "EpochReport": "dfkd.distillation",
+    "GeneratorSettings": "dfkd.settings.synthesis",
+    "LabelEmbeddingSettings": "dfkd.settings.experiment",
+    "SYNTHESIZERS": "dfkd.synthesis",
+    "SynthesisWeights": "dfkd.settings.synthesis",
+    "Teacher": "dfkd.teachers",
+    "build_network": "dfkd.teachers",
+    "distill_student": "dfkd.interface",
+    "png_grid": "dfkd.preview",
+    "probe_set_of": "dfkd.interface",
+    "score_student": "dfkd.interface",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name (PEP 562)."""
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'dfkd' has no attribute '{name}'")
+    return getattr(importlib.import_module(PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *PUBLIC])

@@ -107,6 +107,7 @@ def build_distillation(
     device: torch.device,
     images: Tensor | None = None,
     label_embeddings: Tensor | None = None,
+    student: nn.Module | None = None,
     rank: int = 0,
     world_size: int = 1,
     wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
@@ -120,6 +121,7 @@ def build_distillation(
         device: where this worker trains.
         images: of ``load_images``.
         label_embeddings: [K, E]; None makes them here.
+        student: untrained; None builds the one of the settings.
         rank: of this worker.
         world_size: number of workers.
         wrap: makes the student data-parallel.
@@ -131,8 +133,8 @@ def build_distillation(
     require_batch_norm(teacher, settings.synthesis.batch_norm_weight)
     layout = torch.channels_last  # up to 2.5 times faster convolutions on a CPU, and what tensor cores want
     network = copy.deepcopy(teacher.model).to(device, memory_format=layout)  # type: ignore[call-overload]
-    student = build_student(settings, teacher).to(device, memory_format=layout)  # type: ignore[call-overload]
-    pair = TeacherStudent(network, student)
+    student = build_student(settings, teacher) if student is None else student
+    pair = TeacherStudent(network, student.to(device, memory_format=layout))  # type: ignore[call-overload]
     random = torch.Generator(device=device).manual_seed(settings.seed * 1009 + rank)
     domain = build_domain(settings, teacher, label_embeddings=label_embeddings)
     synthesizer = build_method(share_synthesis(settings.synthesis, world_size), pair, domain, random, images=images)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dfkd.jobs.command import open_output, run_command
+from dfkd.jobs.command import AT_ONCE, EXIT_STATUS, catch_termination, open_output, run_command
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_ray_that_goes_away_is_told_in_words_and_an_error_within_a_task_keeps_it
 def test_an_interrupt_and_a_termination_leave_nothing_open(number: signal.Signals, status: int) -> None:
     code = """
 import time
-from dfkd.jobs.command import open_output, run_command
+from dfkd.jobs.command import AT_ONCE, EXIT_STATUS, catch_termination, open_output, run_command
 with run_command() as console:
     try:
         console.say("here")
@@ -105,3 +106,45 @@ with run_command() as console:
     assert "closed" in output
     assert process.returncode == status
     assert "Traceback" not in errors
+
+
+HELD = """
+import time
+from dfkd.jobs.command import run_command
+with run_command() as console:
+    try:
+        console.say("here")
+        time.sleep(60)
+    finally:
+        console.say("closing")
+        time.sleep(60)
+        console.say("closed")
+"""
+
+
+def test_a_second_interrupt_ends_at_once() -> None:
+    process = subprocess.Popen([sys.executable, "-c", HELD], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert "here" in process.stdout.readline()
+    os.kill(process.pid, signal.SIGINT)
+    assert "closing" in process.stdout.readline()
+    os.kill(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=30)
+    assert (process.returncode, output, errors) == (130, "", f"{AT_ONCE}\n")
+
+
+def test_a_command_that_is_to_ignore_interrupts_ignores_them() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        catch_termination()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_every_status_that_a_command_ends_with_is_in_its_help() -> None:
+    told = re.findall(r"^  (\d+) ", EXIT_STATUS, flags=re.MULTILINE)
+    assert told == ["0", "1", "2", "130", "143"]
+    for script in sorted((Path(__file__).parents[2] / "experiments").glob("[!_]*.py")):
+        text = script.read_text()
+        assert "epilog=EXIT_STATUS" in text or "exit status is" in text or "run_command" not in text, script.name

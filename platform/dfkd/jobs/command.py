@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import sysconfig
@@ -16,9 +17,17 @@ from types import FrameType
 from dfkd.jobs.console import Console
 from dfkd.tracking.credentials import hide_credentials
 
-_terminated = threading.Event()
+_terminated, _interrupted = threading.Event(), threading.Event()
 
+#: What follows the help of a command.
+EXIT_STATUS = """exit status:
+  0    done
+  1    a defect of ours or of the machine, with its trace
+  2    something that you can mend, in one message
+  130  interrupted by Ctrl-C: what was reported is kept; a second Ctrl-C ends at once
+  143  terminated, as by `ray job stop`: the same"""
 
+AT_ONCE = "interrupted again: ended at once; the next command ends the runs that this one left open in MLflow"
 INTERRUPTED = "interrupted: everything reported so far is kept; --resume goes on from here"
 #: Answers of MLflow to a request that we should not have made: a defect of ours.
 MLFLOW_MISUSE = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST")
@@ -40,6 +49,7 @@ def run_command(*, interrupted: str = INTERRUPTED) -> Iterator[Console]:
     Args:
         interrupted: what is said after an interrupt.
     """
+    _interrupted.clear()
     catch_termination()
     try:
         yield Console()
@@ -97,14 +107,30 @@ def _shorten(error: Exception) -> str:
 
 
 def catch_termination() -> None:
-    """Turn SIGTERM, as `ray job stop` and most schedulers send it, into an interrupt: else no ``finally`` would run."""
+    """Turn SIGTERM, as `ray job stop` and most schedulers send it, into an interrupt: else no ``finally`` would run.
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        _terminated.set()
-        raise KeyboardInterrupt
-
+    A second Ctrl-C ends the process there and then, whatever is still being closed. Where the shell has this command
+    ignore interrupts, as one that it runs in the background, it goes on ignoring them.
+    """
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, interrupt)
+        signal.signal(signal.SIGTERM, _terminate)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, _interrupt)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    _terminated.set()
+    raise KeyboardInterrupt
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    if _interrupted.is_set():
+        os.write(2, f"{AT_ONCE}\n".encode())  # a handler may have come between the halves of a print
+        os._exit(130)
+    _interrupted.set()
+    if sys.stderr.isatty():
+        os.write(2, b"interrupted: closing what is open; Ctrl-C again ends at once\n")
+    raise KeyboardInterrupt
 
 
 def open_output(file: str | None, *, option: str = "--json") -> Path | None:

@@ -78,6 +78,7 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
         | {f"trust/{name}": value for name, value in choice.trust.numbers().items()},
         step=0,
     )
+    parent.set_tags({"dfkd.chosen": choice.record.key})
     log_files(running, parent, judgement.confusion, choice.front)
     outcome = Outcome(
         choice=choice,

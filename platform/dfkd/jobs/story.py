@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -214,7 +215,7 @@ def study_plots(running: Running) -> dict[str, bytes]:
 
 
 def confusion_plot(matrix: list[list[int]], class_names: Sequence[str]) -> dict[str, bytes]:
-    """Return the student's confusion matrix [K][K] on the test split as an interactive plot; none of an empty one."""
+    """Return the student's confusion matrix [K][K] on the test split, drawn and in numbers; no empty one."""
     import plotly.graph_objects as go
 
     if not matrix:
@@ -227,7 +228,10 @@ def confusion_plot(matrix: list[list[int]], class_names: Sequence[str]) -> dict[
         yaxis_title="true",
         yaxis_autorange="reversed",
     )
-    return {"plots/confusion_matrix.html": figure.to_html(include_plotlyjs=True).encode()}
+    return {
+        "plots/confusion_matrix.html": figure.to_html(include_plotlyjs=True).encode(),
+        "confusion_matrix.json": json.dumps({"classes": names, "matrix": matrix}).encode(),
+    }
 
 
 def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: float) -> str:

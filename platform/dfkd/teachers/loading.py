@@ -71,7 +71,12 @@ def load_teacher(
     )
     model, architecture = _network(found, settings, description)
     model.eval()
-    _try_two_images(model, description, found.source)
+    try_two_images(
+        model,
+        image_shape=description.image_shape,
+        num_classes=len(description.class_names),
+        source=found.source,
+    )
     trained_from = found.metadata.get("source")
     return Teacher(
         model=model,
@@ -156,15 +161,24 @@ def _network(found: _Found, settings: TeacherSettings, description: Description)
     return model, architecture
 
 
-def _try_two_images(model: nn.Module, description: Description, source: str) -> None:
-    expected = [2, len(description.class_names)]
+def try_two_images(model: nn.Module, *, image_shape: tuple[int, int, int], num_classes: int, source: str) -> None:
+    """Show a network two black images.
+
+    Args:
+        model: on the CPU and in evaluation mode.
+        image_shape: (C, H, W).
+        num_classes: K.
+        source: where it came from, for messages.
+
+    Raises:
+        ValueError: if it cannot take them, or does not answer with K finite logits each.
+    """
+    expected = [2, num_classes]
     try:
         with torch.no_grad():
-            logits = model(torch.zeros(2, *description.image_shape))
+            logits = model(torch.zeros(2, *image_shape))
     except Exception as error:  # an exported graph raises what it likes when the images do not fit
-        raise ValueError(
-            f"teacher: {source} cannot take images {list(description.image_shape)} (C, H, W): {error}"
-        ) from error
+        raise ValueError(f"teacher: {source} cannot take images {list(image_shape)} (C, H, W): {error}") from error
     got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if got != expected:
         raise ValueError(f"teacher: {source}: expected logits {expected}, one a class, got {got}.")

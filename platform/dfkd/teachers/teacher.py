@@ -23,7 +23,7 @@ class Teacher:
     Attributes:
         model: maps normalised images [B, C, H, W] to logits [B, K].
         architecture: name in ``dfkd.models``, torchvision's or timm's with its prefix, or what it was loaded from
-            ("pt2", "mlflow") where nobody can build it again.
+            ("pt2", "mlflow") where nobody can build it again, or "own" for a module that was given in Python.
         class_names: K names, in the order of the logits.
         image_shape: (C, H, W).
         mean: per channel, of images in [0, 1].
@@ -34,16 +34,18 @@ class Teacher:
     """
 
     model: nn.Module
-    architecture: str
+    architecture: str = "own"
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     shifted: bool = False
-    provenance: str
+    provenance: str = "an nn.Module given in Python"
     hash: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("class_names", "image_shape", "mean", "std"):  # in Python, lists come as easily
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         channels = self.image_shape[0]
         if len(self.mean) != channels or len(self.std) != channels:
             raise ValueError(

@@ -1,0 +1,82 @@
+"""How long the epochs of a run take here, from one of each kind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from dfkd.assembly import Materials, StudentEvaluation, build_distillation, choose_device
+from dfkd.distillation import distill
+from dfkd.settings.experiment import ExperimentSettings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochSeconds:
+    """Seconds of an epoch.
+
+    Attributes:
+        warm_up: that fills the bank; 0 where a method has none.
+        learning: with student steps.
+        judging: after each of either.
+    """
+
+    warm_up: float
+    learning: float
+    judging: float
+
+    def of_run(self, settings: ExperimentSettings) -> float:
+        """Return the seconds of a whole run of these settings."""
+        own = settings.warm_up_epochs * self.warm_up + settings.distillation.epochs * self.learning
+        return own + settings.total_epochs * self.judging
+
+    def sentence(self) -> str:
+        """Return them in words."""
+        warm_up = f"{self.warm_up:.1f} s an epoch of warm-up, " if self.warm_up else ""
+        return f"by one epoch here: {warm_up}{self.learning:.1f} s one of learning, {self.judging:.1f} s to judge it"
+
+
+def time_epochs(settings: ExperimentSettings, materials: Materials, *, threads: int | None = None) -> EpochSeconds:
+    """Run one warm-up epoch, one with student steps and one evaluation, as a worker would, and drop what they gave.
+
+    Args:
+        settings: of several workers, one's share is timed.
+        materials: the probe set may be missing: its share of the judging is then too.
+        threads: of the CPU, as Ray gives a worker one; None: all.
+    """
+    run = build_distillation(
+        settings,
+        materials.teacher,
+        device=choose_device(settings),
+        images=materials.images,
+        label_embeddings=materials.label_embeddings.get(settings.label_embeddings),
+        world_size=settings.workers,
+    )
+    epochs, evaluate = distill(run), StudentEvaluation(run, settings, materials)
+    with _threads(threads):
+        warm_up = _seconds(lambda: next(epochs)) if settings.warm_up_epochs else 0.0
+        run.epoch = settings.warm_up_epochs
+        learning = _seconds(lambda: next(epochs))
+        evaluate()  # asks the teacher, once in a run
+        return EpochSeconds(warm_up=warm_up, learning=learning, judging=_seconds(evaluate))
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    action()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,114 @@
+"""The plan of a command: everything that can be refused is, and nothing is begun."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from dfkd.assembly import Materials
+from dfkd.jobs.console import Console
+from dfkd.jobs.dry_run import show_distillation_plan, show_search_plan
+from dfkd.jobs.epoch_seconds import EpochSeconds, time_epochs
+from dfkd.jobs.search_options import SearchOptions
+from dfkd.search.load import load_space
+from dfkd.settings.experiment import ExperimentSettings
+from dfkd.teachers import Teacher, build_network, save_teacher
+
+ROOT = Path(__file__).parents[2]
+SMOKE = str(ROOT / "search_spaces" / "smoke.yaml")
+DIGITS = tuple("zero one two three four five six seven eight nine".split())
+Make = Callable[..., ExperimentSettings]
+
+
+@pytest.fixture(autouse=True)
+def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def search_plan(home: Path, *overrides: str, trials: int = 5, **options: bool) -> dict[str, str]:
+    """Return the plan's lines by their names."""
+    said = io.StringIO()
+    space = load_space(SMOKE, ["device=cpu", *overrides], trials=trials)
+    show_search_plan(space, SearchOptions(home=str(home), **options), Console(said))
+    return lines(said)
+
+
+def lines(said: io.StringIO) -> dict[str, str]:
+    found = (re.fullmatch(r"  (\S+) +(.*)", line) for line in said.getvalue().splitlines())
+    return {match[1]: match[2] for match in found if match} | {"text": said.getvalue()}
+
+
+def test_a_searchs_plan_says_what_is_run_and_starts_nothing(tmp_path: Path) -> None:
+    plan = search_plan(tmp_path, "seed=3")
+    assert plan["trials"].startswith("5 (1 with 2 workers on Ray Train, 4 searched by tpe); ")
+    assert plan["workers"] == "1 a run, each with a CPU"
+    assert plan["teacher"] == (
+        "to be trained for 3 epochs and registered as models:/digits-teacher (digits_teacher, 65,834 parameters)"
+    )
+    assert plan["student"] == "digits_student, 10,986 parameters"
+    assert plan["data"] == "digits: train 1,077, validation 360, test 360; 1x8x8, 10 classes"
+    assert plan["epochs"] == "1 of warm-up, 2 of 3 steps of 32 images"
+    assert (plan["objective"], plan["needs"]) == ("agreement (maximize)", "no real image")
+    assert plan["searched"] == "distillation.learning_rate: 0.05 to 0.4, log uniform (default 0.1)"
+    assert "\n             synthesis.contrast.kind: none, bank (default bank)\n" in plan["text"]
+    assert plan["MLflow"] == f"experiment 'smoke' at sqlite:///{tmp_path}/mlflow.db"
+    assert plan["writes"].startswith(f"{tmp_path}/searches/smoke-<time>")
+    assert re.match(r"about \d+ s for the trials, by one epoch here: \d+\.\d s an epoch of warm-up", plan["time"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_teacher_at_hand_is_the_one_that_is_timed(tmp_path: Path) -> None:
+    model = build_network("digits_teacher", num_classes=10, in_channels=1).eval()
+    teacher = Teacher(
+        model=model, architecture="digits_teacher", class_names=DIGITS, image_shape=(1, 8, 8), mean=(0.3,), std=(0.4,),
+        provenance="made in a test",
+    )  # fmt: skip
+    save_teacher(tmp_path / "my teacher.safetensors", teacher)
+    settings = load_space(SMOKE, [f"teacher.weights={tmp_path}/my teacher.safetensors", "device=cpu"]).resolve({})
+    said, home = io.StringIO(), tmp_path / "home"
+    show_distillation_plan(settings, name="mine", home=str(home), tracking_uri=None, console=Console(said))
+    plan = lines(said)
+    assert plan["teacher"].startswith("my teacher.safetensors")
+    assert plan["writes"] == f"{home}/distillations/mine"
+    assert "of distillation, by one epoch here" in plan["time"]
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["student.architecture=lenet5"], "lenet5: expected images of 32x32 or 28x28 pixels"),
+        (["label_embeddings={name: file, path: /nowhere.safetensors}"], "/nowhere.safetensors"),
+    ],
+)
+def test_what_would_end_a_search_ends_its_plan(tmp_path: Path, overrides: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        search_plan(tmp_path, *overrides)
+
+
+def test_a_plan_to_resume_what_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--resume: found no earlier search 'smoke'"):
+        search_plan(tmp_path, resume=True)
+
+
+def test_a_run_takes_its_warm_up_its_learning_and_its_judging(tiny_settings: Make) -> None:
+    settings = tiny_settings(distillation={"epochs": 10})  # and one of warm-up
+    assert EpochSeconds(warm_up=5.0, learning=2.0, judging=1.0).of_run(settings) == 5 + 20 + 11
+
+
+def test_epochs_are_timed_with_the_threads_that_a_worker_has_and_leave_the_teacher_alone(
+    tiny_settings: Make, tiny_materials: Materials
+) -> None:
+    threads, before = torch.get_num_threads(), tiny_materials.teacher.hash
+    seconds = time_epochs(tiny_settings(), tiny_materials, threads=1)
+    assert min(seconds.warm_up, seconds.learning, seconds.judging) > 0
+    assert time_epochs(tiny_settings(warm_up_epochs=0), tiny_materials).warm_up == 0
+    assert torch.get_num_threads() == threads
+    assert replace(tiny_materials.teacher, hash="").hash == before

@@ -1,4 +1,4 @@
-"""What two plain processes find that share a process group: computed once, for several modules."""
+"""For several modules: what two plain processes find that share a process group, and a cloud's metadata service."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +89,56 @@ def _synthetic_batch(variant: str) -> SyntheticBatch:
     if variant == "simclr":
         images, labels, sources = (value[::2].repeat_interleave(2, 0) for value in (images, labels, sources))
     return SyntheticBatch(images=images, labels=labels, sources=sources)
+
+
+class StandInMetadata(ThreadingHTTPServer):
+    """AWS's metadata service as far as a spot notice goes: no answer without a token, 404 without a notice."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _MetadataRequest)
+        self.notice: str | None = None
+        self.tokens: list[str] = []  # all that were given out; the newest alone is taken
+        self.reads = 0
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _MetadataRequest(BaseHTTPRequestHandler):
+    server: StandInMetadata
+
+    def do_PUT(self) -> None:  # noqa: N802
+        seconds = int(self.headers.get("X-aws-ec2-metadata-token-ttl-seconds", 0))
+        if self.path != "/latest/api/token" or not 1 <= seconds <= 21600:
+            return self.answer(400, "")
+        self.server.tokens.append(f"token-{len(self.server.tokens)}")
+        return self.answer(200, self.server.tokens[-1])
+
+    def do_GET(self) -> None:  # noqa: N802
+        self.server.reads += 1
+        if self.headers.get("X-aws-ec2-metadata-token") not in self.server.tokens[-1:]:
+            return self.answer(401, "Unauthorized")
+        if self.path != "/latest/meta-data/spot/instance-action" or self.server.notice is None:
+            return self.answer(404, "Not Found")
+        return self.answer(200, self.server.notice)
+
+    def answer(self, status: int, text: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def metadata() -> Iterator[StandInMetadata]:
+    """A stand-in for the cloud's metadata service; set its ``notice`` to take the machine back."""
+    with StandInMetadata() as service:
+        thread = threading.Thread(target=service.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield service
+        service.shutdown()
+        thread.join()

@@ -15,8 +15,8 @@ from dfkd.data.real_data import RealData
 from dfkd.jobs.console import Console, duration
 from dfkd.jobs.epoch_seconds import EpochSeconds, time_epochs
 from dfkd.jobs.preparation import check_objective
-from dfkd.jobs.rehearsal import embed_all, rehearse
-from dfkd.jobs.search_folder import find_search_folder
+from dfkd.jobs.rehearsal import embed_all, rehearse, untrained_teacher
+from dfkd.jobs.search_folder import TRIAL_RECORDS, find_search_folder
 from dfkd.jobs.search_options import SearchOptions
 from dfkd.jobs.students import count_parameters
 from dfkd.jobs.teacher import read_teacher, teacher_name, trained_before, training_key
@@ -26,7 +26,7 @@ from dfkd.search.space import CHECK_WORKERS, SearchSpace
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import to_dict
 from dfkd.settings.search import CategoricalChoices, ObjectiveSettings, ParameterRange
-from dfkd.teachers import Teacher, build_network
+from dfkd.teachers import Teacher
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.credentials import without_credentials
 from dfkd.tracking.home import open_home, resolve_tracking_uri
@@ -146,13 +146,7 @@ def _teacher(settings: ExperimentSettings, data: RealData, tracking_uri: str, *,
             teacher = read_teacher(trained_before(settings, data, uri), data, tracking_uri)
             return teacher, f"{uri}, trained before ({_size(teacher)})"
     assert settings.teacher.architecture is not None
-    channels = data.image_shape[0]
-    model = build_network(settings.teacher.architecture, num_classes=data.num_classes, in_channels=channels)
-    mean, std = data.normalisation()
-    teacher = Teacher(
-        model=model.eval(), architecture=settings.teacher.architecture, class_names=data.class_names,
-        image_shape=data.image_shape, mean=mean, std=std, provenance="not trained yet",
-    )  # fmt: skip
+    teacher = untrained_teacher(settings.teacher.architecture, data)
     epochs = settings.teacher.training.epochs
     words = f"to be trained for {epochs} epochs and registered as models:/{teacher_name(data)} ({_size(teacher)})"
     return teacher, words
@@ -168,7 +162,7 @@ def _is_new(tracking_uri: str) -> bool:
 
 
 def _ended_trials(space: SearchSpace, home: Path) -> int:
-    records = TrialRecords(find_search_folder(home, space).path / "trial_records").all()
+    records = TrialRecords(find_search_folder(home, space).path / TRIAL_RECORDS).all()
     return sum(record.status in ("complete", "stopped", "failed") for record in records)
 
 

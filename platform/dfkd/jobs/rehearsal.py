@@ -78,19 +78,24 @@ def rehearse_untrained(
     source = experiments[0].teacher
     if source.weights is not None or source.architecture is None or data.train is None:
         return
+    teacher = untrained_teacher(source.architecture, data)
+    rehearse(experiments, Materials(teacher=teacher, images=images, label_embeddings=label_embeddings), data)
+
+
+def untrained_teacher(architecture: str, data: RealData) -> Teacher:
+    """Return a teacher that has learnt nothing, in place of one that is to be trained on ``data``."""
     with torch.random.fork_rng(devices=[]):
-        model = build_network(source.architecture, num_classes=data.num_classes, in_channels=data.image_shape[0])
+        model = build_network(architecture, num_classes=data.num_classes, in_channels=data.image_shape[0])
     mean, std = data.normalisation()
-    teacher = Teacher(
+    return Teacher(
         model=model.eval(),
-        architecture=source.architecture,
+        architecture=architecture,
         class_names=data.class_names,
         image_shape=data.image_shape,
         mean=mean,
         std=std,
-        provenance="untrained, for the rehearsal",
+        provenance="not trained yet",
     )
-    rehearse(experiments, Materials(teacher=teacher, images=images, label_embeddings=label_embeddings), data)
 
 
 def _without_estimates(settings: ExperimentSettings, materials: Materials) -> ExperimentSettings:

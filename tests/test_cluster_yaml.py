@@ -14,6 +14,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from dfkd.cluster.resources import configured_growth
+from dfkd.jobs.surroundings import STORAGE_VARIABLE
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
@@ -101,6 +102,7 @@ def test_mlflow_runs_on_the_head_before_ray_which_inherits_its_address(filled_in
     order = [next(i for i, command in enumerate(start) if name in command) for name in (server, "ray start")]
     assert order == sorted(order)
     assert ". /home/ubuntu/mlflow/client.env && " in starts(filled_in)[0]
+    assert f" {STORAGE_VARIABLE}=s3://" in starts(filled_in)[0]  # a search needs it where nodes may come
     assert "mlflow" not in " ".join(filled_in["worker_start_ray_commands"])
 
 

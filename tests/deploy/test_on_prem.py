@@ -65,6 +65,7 @@ def test_mlflow_runs_on_the_head_alone_before_ray(written: dict[str, Any]) -> No
     server, start = written["head_start_ray_commands"][1:]
     assert server.endswith("/home/dfkd/project/deploy/mlflow_server.sh /srv/dfkd/mlflow")
     assert ". /home/dfkd/mlflow/client.env && " in start
+    assert " DFKD_STORAGE=/srv/dfkd/checkpoints " in start
     assert "mlflow" not in " ".join(written["worker_start_ray_commands"])
     called = re.findall(r"/home/dfkd/project/(deploy/[\w.]+)", "\n".join(commands(written)))
     assert sorted(called) == ["deploy/mlflow_database.sh", "deploy/mlflow_server.sh"]

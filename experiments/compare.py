@@ -10,7 +10,6 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from _bootstrap import ROOT, find_package
@@ -21,7 +20,7 @@ from dfkd.config import read_yaml  # noqa: E402
 from dfkd.jobs.command import EXIT_STATUS, run_command  # noqa: E402
 from dfkd.jobs.comparison_options import ComparisonOptions  # noqa: E402
 from dfkd.jobs.load_comparison import prepare_comparison  # noqa: E402
-from dfkd.jobs.surroundings import STORAGE_HELP, STORAGE_VARIABLE, check_surroundings  # noqa: E402
+from dfkd.jobs.surroundings import STORAGE_HELP, check_surroundings  # noqa: E402
 
 INTERRUPTED = "interrupted: runs that ended are kept, and the same command goes on with the others where they stood"
 
@@ -43,7 +42,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--home", help="folder of everything else that is kept (default: ~/.dfkd)")
     parser.add_argument("--tracking-uri", help="of MLflow (default: MLFLOW_TRACKING_URI, else a store in the home)")
-    parser.add_argument("--storage", default=os.environ.get(STORAGE_VARIABLE), help=STORAGE_HELP)
+    parser.add_argument("--storage", help=STORAGE_HELP)
     return parser.parse_args()
 
 

@@ -14,14 +14,13 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import os
 
 from _bootstrap import find_package
 
 find_package()
 
 from dfkd.jobs.command import EXIT_STATUS, run_command  # noqa: E402
-from dfkd.jobs.surroundings import STORAGE_HELP, STORAGE_VARIABLE, check_surroundings  # noqa: E402
+from dfkd.jobs.surroundings import STORAGE_HELP, check_surroundings  # noqa: E402
 from dfkd.search.experiment_file import load_experiment  # noqa: E402
 from dfkd.settings.checks import check_name  # noqa: E402
 
@@ -38,7 +37,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, help="data-parallel workers; more than one run on Ray Train")
     parser.add_argument("--home", help="folder of everything that is kept (default: ~/.dfkd)")
     parser.add_argument("--tracking-uri", help="of MLflow (default: MLFLOW_TRACKING_URI, else a store in the home)")
-    parser.add_argument("--storage", default=os.environ.get(STORAGE_VARIABLE), help=STORAGE_HELP)
+    parser.add_argument("--storage", help=STORAGE_HELP)
     parser.add_argument("--name", help="start under this name, and go on with it when started again")
     parser.add_argument(
         "--compress-teacher",

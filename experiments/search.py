@@ -11,7 +11,6 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import os
 
 from _bootstrap import ROOT, find_package
 
@@ -19,7 +18,7 @@ find_package()
 
 from dfkd.jobs.command import EXIT_STATUS, run_command  # noqa: E402
 from dfkd.jobs.search_options import SearchOptions  # noqa: E402
-from dfkd.jobs.surroundings import STORAGE_HELP, STORAGE_VARIABLE, check_surroundings  # noqa: E402
+from dfkd.jobs.surroundings import STORAGE_HELP, check_surroundings  # noqa: E402
 from dfkd.search.load import load_space  # noqa: E402
 
 
@@ -39,7 +38,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--retrain-teacher", action="store_true", help="train the teacher anew")
     parser.add_argument("--home", help="folder of everything that is kept (default: ~/.dfkd)")
     parser.add_argument("--tracking-uri", help="of MLflow (default: MLFLOW_TRACKING_URI, else a store in the home)")
-    parser.add_argument("--storage", default=os.environ.get(STORAGE_VARIABLE), help=STORAGE_HELP)
+    parser.add_argument("--storage", help=STORAGE_HELP)
     parser.add_argument("--json", metavar="FILE", help="write the outcome here, for other programs")
     return parser.parse_args()
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dfkd.jobs.console import Console
-from dfkd.jobs.distill import DistillOptions, open_run_folder, run_distillation
+from dfkd.jobs.distill import DistillOptions, known_storage, open_run_folder, pin_checkpoints, run_distillation
 from dfkd.settings.experiment import ExperimentSettings, TeacherSettings, TeacherTrainingSettings
 from dfkd.settings.search import TrackingSettings
 from dfkd.tracking.connection import import_mlflow
@@ -24,6 +24,23 @@ def test_a_name_belongs_to_its_settings(tiny_settings: Callable[..., ExperimentS
     assert open_run_folder(tmp_path / "mine", tiny_settings()) == folder == tmp_path / "mine"
     with pytest.raises(ValueError, match="--name: 'mine' was begun with other settings .*Take another name"):
         open_run_folder(tmp_path / "mine", tiny_settings(seed=1))
+
+
+def test_a_run_goes_on_where_its_checkpoints_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    assert known_storage(folder) is None
+    pin_checkpoints(folder, str(folder))
+    monkeypatch.setenv("DFKD_STORAGE", "s3://bucket/dfkd")
+    assert known_storage(folder) is None  # it began at home, whatever the head says now
+    with pytest.raises(ValueError, match="--storage: 'mine' keeps its checkpoints at '.*/mine', not at 's3://b/mine'"):
+        pin_checkpoints(folder, "s3://b/mine")
+    other = tmp_path / "other"
+    other.mkdir()
+    assert known_storage(other) == "s3://bucket/dfkd"
+    pin_checkpoints(other, "s3://bucket/dfkd/other")
+    monkeypatch.delenv("DFKD_STORAGE")
+    assert known_storage(other) == "s3://bucket/dfkd"
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../x", "..", "-x", "a\n"])
@@ -44,12 +61,12 @@ def test_a_named_run_that_goes_on_keeps_its_curve(
     file, uri = tmp_path / "result.json", default_tracking_uri(home)
     options = DistillOptions(home=str(home), tracking_uri=uri, name="interrupted", json_file=str(file))
     with pytest.raises(KeyboardInterrupt):
-        run_distillation(settings, options, Console(interrupts("] epoch 3:")))
+        run_distillation(settings, options, Console(interrupts("] epoch 3/")))
     assert not file.exists()
     printed = io.StringIO()
     with_onnx = find_spec("onnxruntime") is not None
     scores = run_distillation(settings, replace(options, compress_teacher=with_onnx), Console(printed))
-    assert "] epoch 2:" not in printed.getvalue()
+    assert "] epoch 2/" not in printed.getvalue()
 
     result: dict[str, Any] = json.loads(file.read_text())
     assert [point["epoch"] for point in result["curve"]] == [0, 1, 2, 3]

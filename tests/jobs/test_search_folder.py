@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dfkd.jobs.search import obtain_storage
-from dfkd.jobs.search_folder import TRIAL_RECORDS, find_search_folder, new_search_folder
+from dfkd.jobs.search_folder import TRIAL_RECORDS, SearchFolder, find_search_folder, new_search_folder
 from dfkd.jobs.search_options import SearchOptions
 from dfkd.search.load import load_space
 
@@ -32,6 +32,9 @@ def test_a_search_that_ended_before_its_first_trial_hides_none_that_has_some(tmp
     records.mkdir()
     (records / "0.json").write_text("{}")
     assert find_search_folder(tmp_path, space).search_id == "smoke-20000101-000000"
+    begun = SearchFolder(path=records.parent, search_id=records.parent.name)
+    begun.note(finished_trials=2, student="models:/smoke/1")
+    assert find_search_folder(tmp_path, space).search_id == "smoke-20000102-000000"  # that one is over, this one is not
 
 
 def test_two_searches_that_begin_in_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
@@ -71,6 +74,18 @@ def test_what_a_search_is_pinned_to_cannot_change(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="was run with teacher hash 'abc', and now it is 'xyz'.*leave --resume out"):
         folder.pin(teacher_hash="xyz")
     assert folder.facts()["teacher_hash"] == "abc"
+
+
+def test_where_the_head_says_that_checkpoints_go_is_for_searches_that_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, new = (new_search_folder(tmp_path / name, load_space(SMOKE, [])) for name in ("a", "b"))
+    assert obtain_storage(SearchOptions(), begun) == str(begun.path)
+    monkeypatch.setenv("DFKD_STORAGE", str(tmp_path / "shared"))
+    assert obtain_storage(SearchOptions(), begun) == str(begun.path)
+    assert obtain_storage(SearchOptions(), new) == str(tmp_path / "shared" / new.search_id)
+    monkeypatch.setenv("DFKD_STORAGE", "")
+    assert obtain_storage(SearchOptions(), new) == str(tmp_path / "shared" / new.search_id)
 
 
 def test_checkpoints_stay_where_the_search_began_whatever_storage_is_given_later(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_a_mistake_in_any_part_is_told(tmp_path: Path, parts: dict[str, object],
 @pytest.mark.parametrize(
     ("override", "advice"),
     [
-        ("trials=5", "--set trials: .*Use --trials"),
+        ("trials=5", "--set trials: .*Change it in the file, or search with --trials"),
         ("tracking.images=off", "--set tracking.images: .*'tracking' stands beside it. Change it in the file"),
         ("objective.metric=kl", "--set objective.metric: .*'objective' stands beside it"),
     ],

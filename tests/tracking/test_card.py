@@ -47,8 +47,9 @@ def test_a_card_of_a_student_of_real_images_claims_nothing_else(card: StudentCar
     import dataclasses
 
     assert "made without its teacher's training data" in card.summary()
-    real = dataclasses.replace(card, learnt_from="real images: the training images", data_free=False).summary()
-    assert "**Learnt from** real images: the training images" in real
+    real = dataclasses.replace(card, learnt_from="real images (the training images)", data_free=False).summary()
+    assert "**Learnt from** real images (the training images)" in real
+    assert "This student learnt from real images (the training images)." in real
     assert "without its teacher's training data" not in real
     assert "## No privacy guarantee" in real and "no differential privacy" in real
 

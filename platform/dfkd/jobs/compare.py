@@ -20,6 +20,7 @@ from dfkd.jobs.comparison_runs import execute_runs, plan_runs
 from dfkd.jobs.console import Console
 from dfkd.jobs.preparation import check_places, resolve_storage
 from dfkd.jobs.ray_cluster import connected
+from dfkd.jobs.surroundings import default_storage
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.jobs.tuning import tune
 from dfkd.settings.comparison import COLUMNS, RunName
@@ -112,7 +113,8 @@ def _comparing(
     check_reachable(tracking_uri)
     with connected():
         check_fits(settings, 1)
-        check_places(tracking_uri=tracking_uri, storage=options.storage)
+        shared = options.storage or default_storage()
+        check_places(tracking_uri=tracking_uri, storage=shared)
         data = load_dataset(settings.dataset)
         check_data(data)
         check_networks(comparison, data)
@@ -123,7 +125,9 @@ def _comparing(
             Comparing(
                 comparison=comparison,
                 folder=folder,
-                storage=resolve_storage(options.storage or str(home / "comparisons"), name=f"{name}/checkpoints"),
+                storage=resolve_storage(
+                    options.storage or default_storage() or str(home / "comparisons"), name=f"{name}/checkpoints"
+                ),
                 data=data,
                 teachers={
                     which: obtain_teacher(experiment, data, home=home, tracking_uri=tracking_uri, console=console)

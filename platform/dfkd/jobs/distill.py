@@ -32,6 +32,7 @@ from dfkd.jobs.probe_cache import obtain_probe_set
 from dfkd.jobs.ray_cluster import connected
 from dfkd.jobs.rehearsal import embed_all, rehearse, rehearse_untrained
 from dfkd.jobs.students import judge, load_student
+from dfkd.jobs.surroundings import default_storage
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.settings.checks import check_name
 from dfkd.settings.compression import CompressionSettings
@@ -44,6 +45,8 @@ from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
 from dfkd.tracking.mlflow_tracker import MlflowTracking
 from dfkd.tracking.protocol import Tracker
+
+CHECKPOINTS_FILE = "checkpoints.txt"  # in a run's folder: where its checkpoints lie
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,11 +80,13 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
     unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     run_id = options.name or f"distill-{settings_key(settings)}-{unique}"
     folder = open_run_folder(home / "distillations" / run_id, settings)
+    storage = options.storage or known_storage(folder)
     try_weights(settings.teacher)
     check_reachable(tracking_uri)
     curve = Curve(folder / "curve.json")
-    with _cluster_for(settings, tracking_uri=tracking_uri, storage=options.storage):
-        checkpoints = str(folder) if options.storage is None else resolve_storage(options.storage, name=run_id)
+    with _cluster_for(settings, tracking_uri=tracking_uri, storage=storage):
+        checkpoints = str(folder) if storage is None else resolve_storage(storage, name=run_id)
+        pin_checkpoints(folder, checkpoints)
         data = load_dataset(settings.dataset)
         label_embeddings = embed_all([settings], data.class_names)
         images = load_images(settings, data)
@@ -136,6 +141,31 @@ def open_run_folder(folder: Path, settings: ExperimentSettings) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(known, indent=1))
     return folder
+
+
+def known_storage(folder: Path) -> str | None:
+    """Return the storage that a run of this folder goes on with: where it began, else what the environment says."""
+    file = folder / CHECKPOINTS_FILE
+    if not file.exists():
+        return default_storage()
+    place = file.read_text()
+    return None if place == str(folder) else place.removesuffix(f"/{folder.name}")
+
+
+def pin_checkpoints(folder: Path, checkpoints: str) -> None:
+    """Remember where a run keeps its checkpoints.
+
+    Raises:
+        ValueError: it began elsewhere, and would begin again here.
+    """
+    file = folder / CHECKPOINTS_FILE
+    known = file.read_text() if file.exists() else checkpoints
+    if known != checkpoints:
+        raise ValueError(
+            f"--storage: '{folder.name}' keeps its checkpoints at '{known}', not at '{checkpoints}'. Leave it out to "
+            "go on, or take another --name."
+        )
+    file.write_text(checkpoints)
 
 
 @contextmanager

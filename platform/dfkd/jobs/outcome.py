@@ -179,7 +179,7 @@ def make_card(
         student_parameters=count_parameters(student),
         settings=shareable(settings),
         scores={f"test/{name}": value for name, value in scores.items()},
-        learnt_from=settings.synthesis.learnt_from,
+        learnt_from=settings.learnt_from,
         data_free=not settings.synthesis.FROM_REAL_IMAGES,
         selection_data=running.space.settings.selection_data,
         objective=objective.metric,

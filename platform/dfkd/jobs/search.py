@@ -35,6 +35,7 @@ from dfkd.jobs.search_folder import HOME_STORAGE, TRIAL_RECORDS, SearchFolder, f
 from dfkd.jobs.search_listener import SearchListener
 from dfkd.jobs.search_options import SearchOptions
 from dfkd.jobs.story import last_screen, outcome_as_json
+from dfkd.jobs.surroundings import default_storage
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.jobs.trial_records import TrialRecords
 from dfkd.search.optuna_space import (
@@ -76,7 +77,7 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
     try_weights(space.resolve({}).teacher)
     check_reachable(tracking_uri)
     with connected():
-        shared_storage = options.storage or (earlier.shared_storage if earlier else None)
+        shared_storage = options.storage or (earlier.shared_storage if earlier else default_storage())
         check_cluster(space, tracking_uri=tracking_uri, storage=shared_storage)
         space = with_checks_that_fit(space, console)
         data = load_dataset(space.resolve({}).dataset)
@@ -124,10 +125,13 @@ def obtain_storage(options: SearchOptions, folder: SearchFolder) -> str:
         OSError: it cannot be written.
         ValueError: it is not where the search began.
     """
-    if options.storage is None:
-        storage = folder.shared_storage or HOME_STORAGE
+    begun: str | None = folder.facts().get("storage")  # what the environment says is for searches that begin
+    if options.storage is None and begun is not None:
+        storage = begun
+    elif (given := options.storage or default_storage()) is None:
+        storage = HOME_STORAGE
     else:
-        storage = resolve_storage(options.storage, name=folder.search_id)
+        storage = resolve_storage(given, name=folder.search_id)
     folder.pin(storage=storage)
     return str(folder.path) if storage == HOME_STORAGE else storage
 

@@ -83,12 +83,12 @@ def find_search_folder(home: Path, space: SearchSpace) -> SearchFolder:
         facts = folder.facts()
         if facts.get("space_key") != space.key or facts["space"]["name"] != name:  # "a-b-..." begins with "a-" too
             continue
-        if facts.get("finished_trials", -1) >= space.settings.trials:
+        if facts.get("finished_trials", -1) >= space.settings.trials and empty is None:
             raise ValueError(
                 f"--resume: '{folder.search_id}' has run its {facts['finished_trials']} trials, and its student is "
                 f"{facts['student']}. Give more with --trials, or leave --resume out to search anew."
             )
-        if any((path / TRIAL_RECORDS).glob("*")):
+        if any((path / TRIAL_RECORDS).glob("*")) and facts.get("finished_trials", -1) < space.settings.trials:
             return folder
         empty = empty or folder
     if empty is not None:

@@ -32,11 +32,11 @@ def description(running: Running, outcome: Outcome) -> str:
     """Return the text on top of the parent run's page, in Markdown."""
     space, teacher, choice = running.space, running.materials.teacher, outcome.choice
     shifted = f" ({teacher.label}: trained on other images than it is judged on)" if teacher.shifted else ""
-    registered, synthesis = outcome.registered, space.resolve(choice.record.params).synthesis
-    data_free = "" if synthesis.FROM_REAL_IMAGES else "data-free "
+    registered, settings = outcome.registered, space.resolve(choice.record.params)
+    data_free = "" if settings.synthesis.FROM_REAL_IMAGES else "data-free "
     lines = [
         f"## {space.settings.name}: the best {data_free}student of {teacher.architecture}{shifted}",
-        f"Students learnt from {synthesis.learnt_from}. Data for reports: {running.data.title}. One of the trials was "
+        f"Students learnt from {settings.learnt_from}. Data for reports: {running.data.title}. One of the trials was "
         f"chosen by {space.settings.selection_data}. {test_table(outcome)}",
         "",
         f"**Chosen:** trial {choice.record.number + 1}, {_settings_in_words(choice.record)}{against_default(choice)}. "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from dfkd.jobs.ray_cluster import check_address
@@ -12,6 +14,13 @@ from dfkd.tracking.home import open_home, resolve_tracking_uri
 #: Where all nodes of a cluster keep checkpoints, for whoever starts its head to say once.
 STORAGE_VARIABLE = "DFKD_STORAGE"
 STORAGE_HELP = f"folder or URI for checkpoints that all nodes share (default: {STORAGE_VARIABLE}, else in the home)"
+
+
+def default_storage(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return where checkpoints go that nobody gave a place for; None is the home."""
+    return environment.get(STORAGE_VARIABLE) or None
+
+
 REGISTRY = "models:/"
 BY_NAME = (REGISTRY, *PLATFORM_PREFIXES, "untrained:")  # networks that come from no file of the user's
 

@@ -43,7 +43,7 @@ def _beside_experiment(kind: type[Any], overrides: Iterable[str]) -> list[str]:
     paths = [override.partition("=")[0].strip() for override in overrides]
     return [
         f"--set {path}: overrides settings of `experiment` alone, and '{path.split('.')[0]}' stands beside it. "
-        + ("Use --trials." if path == "trials" else "Change it in the file.")
+        + ("Change it in the file, or search with --trials." if path == "trials" else "Change it in the file.")
         for path in paths
         if path.split(".")[0] in names and not path.startswith((BESIDE_EXPERIMENT, "experiment."))
     ]

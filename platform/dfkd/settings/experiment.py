@@ -256,6 +256,12 @@ class ExperimentSettings:
                 )
 
     @property
+    def learnt_from(self) -> str:
+        """What the student learns from, in words."""
+        uses_names = self.synthesis.PRIOR == "text" and self.label_embeddings.name not in ("index", "orthogonal")
+        return self.synthesis.learnt_from + (" and from the names of the classes" if uses_names else "")
+
+    @property
     def warm_up_epochs(self) -> int:
         """Epochs of a run before the student learns."""
         return self.synthesis.warm_up_epochs if isinstance(self.synthesis, RoundsSettings) else 0

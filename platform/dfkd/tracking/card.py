@@ -80,7 +80,7 @@ class StudentCard:
         return "\n\n".join([*lines, "\n".join(scores), self._no_guarantee()])
 
     def _no_guarantee(self) -> str:
-        made = _FROM_THE_TEACHER if self.data_free else f"This student learnt from real images ({self.learnt_from})."
+        made = _FROM_THE_TEACHER if self.data_free else f"This student learnt from {self.learnt_from}."
         return f"## No privacy guarantee\n\n{made} {_NOTHING_BOUNDS_IT}"
 
     def to_markdown(self) -> str:

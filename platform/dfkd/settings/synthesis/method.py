@@ -27,10 +27,7 @@ class MethodSettings:
     @property
     def learnt_from(self) -> str:
         """What the student learns from, in words."""
-        if self.FROM_REAL_IMAGES:
-            return f"real images: {self.PRIOR}"
-        beside = "" if self.PRIOR == "none" else f", and {self.PRIOR}"
-        return f"synthetic images, made from the teacher{beside}"
+        return f"real images ({self.PRIOR})" if self.FROM_REAL_IMAGES else "synthetic images, made from the teacher"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,6 +24,11 @@ class ProceduralSettings(MethodSettings):
     num_leaves: int = 48  # shapes in an image of "dead_leaves"; our choice
     num_gratings: int = 4  # sinusoids in an image of "gratings"; our choice
 
+    @property
+    def learnt_from(self) -> str:
+        """What the student learns from, in words."""
+        return "procedural images, made by formulas"
+
     def __post_init__(self) -> None:
         if not self.families:
             raise ValueError(f"families: expected at least one of {', '.join(FAMILIES)}, got none.")

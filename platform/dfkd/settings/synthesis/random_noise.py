@@ -15,3 +15,8 @@ class RandomNoiseSettings(MethodSettings):
     TITLE: ClassVar[str] = "KD on random noise"
 
     method: Literal["random_noise"] = "random_noise"
+
+    @property
+    def learnt_from(self) -> str:
+        """What the student learns from, in words."""
+        return "random images"

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import argparse
 import time
+from contextlib import nullcontext
+from pathlib import Path
 
 import ray
 
+from dfkd.cluster.agent_lock import take_over
 from dfkd.cluster.preemption import POLL_SECONDS, drain_nodes, watch
 from dfkd.cluster.spot_notice import METADATA_ADDRESS, MetadataService, SpotNotice
 
@@ -25,6 +28,7 @@ def parse_arguments() -> argparse.Namespace:
         "--node", help="address under which Ray knows this machine (default: found as `ray start` does)"
     )
     parser.add_argument("--metadata", default=METADATA_ADDRESS, help="of the cloud's metadata service")
+    parser.add_argument("--lock", type=Path, help="file that leaves one agent here: one that holds it is ended first")
     parser.add_argument("--poll-seconds", type=float, default=POLL_SECONDS, help="between two looks")
     return parser.parse_args()
 
@@ -35,8 +39,15 @@ def say(line: str) -> None:
 
 
 def main() -> None:
-    """Watch until the machine has been drained."""
+    """Be this machine's only agent, if so asked, and watch."""
     arguments = parse_arguments()
+    held = take_over(arguments.lock) if arguments.lock else nullcontext()
+    with held:
+        watch_machine(arguments)
+
+
+def watch_machine(arguments: argparse.Namespace) -> None:
+    """Watch until the machine has been drained."""
     machine = arguments.node or ray.util.get_node_ip_address()
     say(f"watches {arguments.metadata} for Ray's node {machine}")
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes a folder that holds all that a machine without a network needs: every wheel of deploy/requirements.lock, each
-# checked against its hash, the lock itself, and the source of the last commit. About 3 GB, most of it CUDA.
+# checked against its hash, the lock itself, the firewall, and the source of the last commit. About 3 GB, most of it
+# CUDA.
 #
 #   deploy/wheelhouse.sh wheelhouse
 #
@@ -16,7 +17,7 @@ mkdir -p "$1"
 folder=$(cd "$1" && pwd)
 
 "$python" -m pip download --quiet --require-hashes --only-binary=:all: --no-deps --dest "$folder" --requirement "$lock"
-cp "$lock" "$folder/requirements.lock"
+cp "$lock" "$root/deploy/firewall.nft" "$folder/"
 git -C "$root" archive --format=tar.gz --prefix=dfkd/ --output="$folder/dfkd.tar.gz" HEAD
 
 version=$("$python" -c 'import sys; print("{}.{}".format(*sys.version_info))')

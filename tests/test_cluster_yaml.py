@@ -115,8 +115,11 @@ def test_every_script_that_a_command_calls_is_there_and_can_be_run(filled_in: di
 
 def test_a_worker_is_watched_once_after_ray_has_started(filled_in: dict[str, Any]) -> None:
     last = filled_in["worker_start_ray_commands"][-1]
-    assert "flock --nonblock" in last and "RAY_AUTH_MODE=token" in last
+    assert "--lock=/home/ubuntu/preemption_agent.lock " in last and "RAY_AUTH_MODE=token" in last
     address = re.search(r"--address=(\S+)", starts(filled_in)[1])
+    script = (ROOT / "deploy" / "preemption_agent.py").read_text()
+    assert set(re.findall(r"(--[\w-]+)=", last)) <= set(re.findall(r'"(--[\w-]+)"', script))
+    assert "flock" not in last  # it would end the new agent, which knows the new head, and leave the old one
     assert address and f"python deploy/preemption_agent.py --address={address[1]} " in last
 
 

@@ -1,10 +1,11 @@
-"""For several modules: what two plain processes find that share a process group, and a cloud's metadata service."""
+"""For several modules: what two processes of one group find, the end of a Ray cluster, a cloud's metadata service."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -91,6 +92,30 @@ def _synthetic_batch(variant: str) -> SyntheticBatch:
     return SyntheticBatch(images=images, labels=labels, sources=sources)
 
 
+@pytest.fixture
+def end_ray() -> Callable[[list[subprocess.Popen[bytes]], str], None]:
+    """Ends nodes of `ray start --block`, and then whatever still runs in the cluster's own folder."""
+    return _end_ray
+
+
+def _end_ray(nodes: list[subprocess.Popen[bytes]], folder: str, *, timeout_seconds: float = 60) -> None:
+    try:
+        for node in nodes:
+            node.send_signal(signal.SIGTERM)  # `--block` stops all that it started
+            try:
+                node.wait(timeout=timeout_seconds)
+            except subprocess.TimeoutExpired:
+                node.kill()
+                node.wait()
+    finally:
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if folder in (process / "cmdline").read_text():
+                    os.kill(int(process.name), signal.SIGKILL)
+            except OSError:
+                continue
+
+
 class StandInMetadata(ThreadingHTTPServer):
     """AWS's metadata service as far as a spot notice goes: no answer without a token, 404 without a notice."""
 
@@ -99,6 +124,7 @@ class StandInMetadata(ThreadingHTTPServer):
         self.notice: str | None = None
         self.tokens: list[str] = []  # all that were given out; the newest alone is taken
         self.reads = 0
+        self.grants_tokens = True
 
     @property
     def address(self) -> str:
@@ -110,6 +136,8 @@ class _MetadataRequest(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:  # noqa: N802
         seconds = int(self.headers.get("X-aws-ec2-metadata-token-ttl-seconds", 0))
+        if not self.server.grants_tokens:
+            return self.answer(404, "Not Found")
         if self.path != "/latest/api/token" or not 1 <= seconds <= 21600:
             return self.answer(400, "")
         self.server.tokens.append(f"token-{len(self.server.tokens)}")

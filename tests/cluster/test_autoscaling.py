@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +86,7 @@ def configuration(address: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
+def cluster(tmp_path: Path, end_ray: Callable[..., None]) -> Iterator[Cluster]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "platform"), "OMP_NUM_THREADS": "1"}
     special = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_enable_autoscaler_v2": "1"}
@@ -113,19 +112,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
                 time.sleep(0.5)
             yield Cluster(environment | {"RAY_ADDRESS": address}, log)
         finally:
-            head.send_signal(signal.SIGTERM)  # `--block` stops all that it started
-            head.wait(timeout=60)
-            stop_what_is_left(temporary)
-
-
-def stop_what_is_left(folder: str) -> None:
-    """End processes whose arguments name the cluster's own folder: the fake nodes, which the autoscaler started."""
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if folder in (process / "cmdline").read_text():
-                os.kill(int(process.name), signal.SIGKILL)
-        except OSError:
-            continue
+            end_ray([head], temporary)  # and the fake nodes, which the autoscaler started
 
 
 def test_nodes_come_with_the_work_and_go_when_it_is_done(cluster: Cluster) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -94,7 +93,7 @@ def test_a_head_that_is_away_is_an_error_at_once() -> None:
 
 
 @pytest.fixture
-def two_nodes(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+def two_nodes(tmp_path: Path, end_ray: Callable[..., None]) -> Iterator[tuple[str, dict[str, str]]]:
     """A head, and a node that calls itself 127.0.0.2; its address, and an environment with the cluster's token."""
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     environment = (
@@ -120,9 +119,7 @@ def two_nodes(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
             start(f"--address={address}", "--node-ip-address=127.0.0.2")
             yield address, environment
         finally:
-            for process in reversed(started):
-                process.send_signal(signal.SIGTERM)  # `--block` stops all that it started
-                process.wait(timeout=60)
+            end_ray(list(reversed(started)), temporary)
 
 
 def answers(port: int) -> bool:

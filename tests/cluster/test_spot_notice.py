@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,6 +44,31 @@ def test_a_notice_that_cannot_be_read_is_told_as_it_came(metadata: Any, text: st
     with pytest.raises(ValueError, match="spot notice: expected") as error:
         MetadataService(metadata.address).spot_notice()
     assert repr(text) in str(error.value)
+
+
+def test_a_place_that_knows_no_tokens_is_no_notice_but_an_error(metadata: Any) -> None:
+    metadata.grants_tokens = False
+    with pytest.raises(OSError, match=r"expected a token from http://127.*/latest/api/token, got '404 .*--metadata"):
+        MetadataService(metadata.address).spot_notice()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"garbled\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"]
+)
+def test_an_answer_that_is_garbled_or_cut_off_is_an_os_error(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as service:
+
+        def serve() -> None:
+            connection, _ = service.accept()
+            with connection:
+                connection.recv(10_000)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(OSError, match="expected an answer in HTTP, got (BadStatusLine|IncompleteRead)"):
+            MetadataService(f"http://127.0.0.1:{service.getsockname()[1]}").spot_notice()
+        thread.join()
 
 
 def test_no_service_is_an_os_error() -> None:

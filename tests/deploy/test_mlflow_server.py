@@ -8,27 +8,31 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "mlflow_server.sh"
 STAND_IN = """#!{python}
-import http.server, os, sys
+import base64, http.server, os, sys
 print(" ".join(sys.argv), file=open("arguments", "a"))
 print("\\n".join(f"{{name}}={{value}}" for name, value in os.environ.items()), file=open("environment", "w"))
 if "{fails}":
     sys.exit("no such database")
-class Health(http.server.BaseHTTPRequestHandler):
+login = "Basic " + base64.b64encode(f"admin:{{os.environ['MLFLOW_AUTH_ADMIN_PASSWORD']}}".encode()).decode()
+class Mlflow(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(200)
+        taken = self.path == "/health" or self.headers.get("Authorization") == login
+        self.send_response(200 if taken else 401)
         self.end_headers()
-http.server.HTTPServer((sys.argv[3], int(sys.argv[5])), Health).serve_forever()
+http.server.HTTPServer((sys.argv[3], int(sys.argv[5])), Mlflow).serve_forever()
 """
 
 
@@ -124,6 +128,51 @@ def test_a_server_that_fails_is_told_with_its_last_words(place: Place) -> None:
     done = place.start()
     assert done.returncode == 1
     assert "no such database" in done.stderr and "nothing answers at http://127.0.0.1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("api", "seen"), [(200, "got 200 and 200"), (401, "got 401 and 401"), (404, "got 404 and 404")]
+)
+def test_another_program_on_the_port_is_told_and_nothing_is_started(place: Place, api: int, seen: str) -> None:
+    class Stranger(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802
+            self.send_response(200 if self.path == "/health" else api)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    stand_in(place)
+    with ThreadingHTTPServer(("127.0.0.1", int(place.address.rpartition(":")[2])), Stranger) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        done = place.start()
+        server.shutdown()
+        thread.join()
+    assert done.returncode == 1
+    assert seen in done.stderr and "Another program holds the port" in done.stderr
+    assert not (place.home / "mlflow" / "arguments").exists()
+
+
+def test_secrets_that_could_not_be_made_are_not_kept(place: Place) -> None:
+    stand_in(place)
+    python = place.home / "bin" / "python"
+    python.write_text("#!/bin/sh\nexit 3\n")
+    python.chmod(0o755)
+    assert place.start().returncode == 3
+    assert not list((place.home / "mlflow").glob("*.env*"))
+    python.unlink()
+    assert place.start().returncode == 0
+    assert len(place.client()["MLFLOW_TRACKING_PASSWORD"]) >= 32
+
+
+def test_a_start_that_was_cut_off_between_two_secrets_is_made_good(place: Place) -> None:
+    stand_in(place)
+    (place.home / "mlflow").mkdir(mode=0o700)
+    (place.home / "mlflow" / "server.env").write_text("export MLFLOW_FLASK_SERVER_SECRET_KEY=")
+    assert place.start().returncode == 0
+    environment = dict(line.split("=", 1) for line in place.read("environment").splitlines() if "=" in line)
+    assert environment["MLFLOW_FLASK_SERVER_SECRET_KEY"]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -46,34 +47,47 @@ class MetadataService:
         """Return the notice, or None as long as there is none, which is the usual answer (404).
 
         Raises:
-            OSError: the service does not answer, or answers with an error.
+            OSError: the service does not answer, grants no token, or answers with an error or not in HTTP.
             ValueError: there is a notice, but not in the form that AWS documents.
         """
-        try:
-            return _parse(self._read(NOTICE_PATH))
-        except urllib.error.HTTPError as error:
-            if error.code == 404:
-                return None
-            raise
+        text = self._read(NOTICE_PATH)
+        return None if text is None else _parse(text)
 
-    def _read(self, path: str) -> str:
-        """Return what stands at a path; a token that is no longer taken is replaced once."""
+    def _read(self, path: str) -> str | None:
+        """Return what stands at a path, None if nothing does; a token that is no longer taken is replaced once."""
         if self._token is not None:
             try:
                 return self._get(path, self._token)
             except urllib.error.HTTPError as error:
                 if error.code != 401:
                     raise
-        self._token = self._ask("PUT", TOKEN_PATH, {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_SECONDS)})
+        self._token = self._new_token()
         return self._get(path, self._token)
 
-    def _get(self, path: str, token: str) -> str:
-        return self._ask("GET", path, {"X-aws-ec2-metadata-token": token})
+    def _new_token(self) -> str:
+        try:
+            return self._ask("PUT", TOKEN_PATH, {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_SECONDS)})
+        except urllib.error.HTTPError as error:  # 404 as well: whatever answers there is no metadata service
+            raise OSError(
+                f"metadata service: expected a token from {self.address}{TOKEN_PATH}, got '{error.code} "
+                f"{error.reason}'. Is the address right (--metadata)?"
+            ) from error
+
+    def _get(self, path: str, token: str) -> str | None:
+        try:
+            return self._ask("GET", path, {"X-aws-ec2-metadata-token": token})
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+            return None
 
     def _ask(self, method: str, path: str, headers: dict[str, str]) -> str:
         request = urllib.request.Request(self.address + path, method=method, headers=headers)
-        with _NO_PROXY.open(request, timeout=self.timeout_seconds) as answer:
-            content: bytes = answer.read(10_000)
+        try:
+            with _NO_PROXY.open(request, timeout=self.timeout_seconds) as answer:
+                content: bytes = answer.read(10_000)
+        except http.client.HTTPException as error:  # no OSError, unlike all else that a network does
+            raise OSError(f"{self.address}{path}: expected an answer in HTTP, got {error!r}.") from error
         return content.decode("utf-8", errors="replace").strip()
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from dfkd.assembly import Materials, choose_device, load_images
 from dfkd.cluster.checkpoints import CheckpointStore
@@ -44,6 +45,8 @@ from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
 from dfkd.tracking.mlflow_tracker import MlflowTracking
 from dfkd.tracking.protocol import Tracker
+
+SETTINGS_FILE = "settings.json"  # in the folder of a run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,13 +132,19 @@ def open_run_folder(folder: Path, settings: ExperimentSettings) -> Path:
     Raises:
         ValueError: a run of this name had other settings; its checkpoints would be taken for this one's.
     """
-    file = folder / "settings.json"
-    known = json.loads(file.read_text()) if file.exists() else to_dict(settings)
+    known = check_run_folder(folder, settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SETTINGS_FILE).write_text(json.dumps(known, indent=1))
+    return folder
+
+
+def check_run_folder(folder: Path, settings: ExperimentSettings) -> dict[str, Any]:
+    """Return the settings that a run was begun with, or these if it is new; raise as ``open_run_folder``."""
+    file = folder / SETTINGS_FILE
+    known: dict[str, Any] = json.loads(file.read_text()) if file.exists() else to_dict(settings)
     if settings_key(known) != settings_key(settings):
         raise ValueError(f"--name: '{folder.name}' was begun with other settings ({file}). Take another name.")
-    folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(known, indent=1))
-    return folder
+    return known
 
 
 @contextmanager

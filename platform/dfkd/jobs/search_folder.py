@@ -47,6 +47,11 @@ class SearchFolder:
         Raises:
             ValueError: it is not what it was when the search began.
         """
+        self.check_pinned(**facts)
+        self.note(**facts)
+
+    def check_pinned(self, **facts: str) -> None:
+        """Raise ValueError if ``pin`` would."""
         known = self.facts()
         for name, value in facts.items():
             if known.get(name, value) != value:
@@ -55,7 +60,6 @@ class SearchFolder:
                     f"is '{value}', which does not go with the trials that it has. Go back to what it was, or leave "
                     "--resume out to search anew."
                 )
-        self.note(**facts)
 
     @property
     def shared_storage(self) -> str | None:

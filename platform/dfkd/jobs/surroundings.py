@@ -12,6 +12,10 @@ from dfkd.tracking.home import open_home, resolve_tracking_uri
 #: Where all nodes of a cluster keep checkpoints, for whoever starts its head to say once.
 STORAGE_VARIABLE = "DFKD_STORAGE"
 STORAGE_HELP = f"folder or URI for checkpoints that all nodes share (default: {STORAGE_VARIABLE}, else in the home)"
+DRY_RUN_HELP = (
+    "check what needs neither Ray nor training, print the plan and about how long it takes, and end; whether the "
+    "cluster has the workers, and its nodes reach MLflow, the storage and the data, is not checked"
+)
 REGISTRY = "models:/"
 BY_NAME = (REGISTRY, *PLATFORM_PREFIXES, "untrained:")  # networks that come from no file of the user's
 
@@ -43,7 +47,7 @@ def check_surroundings(
         check_server_answers(address)
     if settings is not None:
         check_weights(settings.teacher.weights)
-        check_places(settings)
+        check_files(settings)
     if ray:
         check_address()
 
@@ -60,7 +64,7 @@ def check_weights(weights: str | None, *, where: str = "teacher.weights") -> Non
     _check_there(weights, where=where)
 
 
-def check_places(settings: ExperimentSettings) -> None:
+def check_files(settings: ExperimentSettings) -> None:
     """Raise ValueError if images or label embeddings are to come from a file or folder that does not exist."""
     dataset, label_embeddings = settings.dataset, settings.label_embeddings
     if dataset.path is not None and not (dataset.name == "torchvision" and dataset.download):

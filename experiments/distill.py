@@ -20,7 +20,7 @@ from _bootstrap import find_package
 find_package()
 
 from dfkd.jobs.command import EXIT_STATUS, run_command  # noqa: E402
-from dfkd.jobs.surroundings import STORAGE_HELP, check_surroundings  # noqa: E402
+from dfkd.jobs.surroundings import DRY_RUN_HELP, STORAGE_HELP, check_surroundings  # noqa: E402
 from dfkd.search.experiment_file import load_experiment  # noqa: E402
 from dfkd.settings.checks import check_name  # noqa: E402
 
@@ -44,7 +44,7 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="also score the teacher itself, pruned and in int8, calibrated on the run's synthetic images",
     )
-    parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan and the time, and end")
+    parser.add_argument("--dry-run", action="store_true", help=DRY_RUN_HELP)
     parser.add_argument("--json", metavar="FILE", help="write the scores and the curve here")
     return parser.parse_args()
 
@@ -58,12 +58,6 @@ def main() -> None:
         if arguments.name is not None:
             check_name("--name", arguments.name)
         check_surroundings(settings, home=arguments.home, tracking_uri=arguments.tracking_uri, ray=settings.workers > 1)
-        if arguments.dry_run:
-            from dfkd.jobs.dry_run import show_distillation_plan
-
-            places = {"home": arguments.home, "tracking_uri": arguments.tracking_uri}
-            show_distillation_plan(settings, name=arguments.name, **places, console=console)
-            return
         from dfkd.jobs.distill import DistillOptions, run_distillation
 
         options = DistillOptions(
@@ -75,6 +69,11 @@ def main() -> None:
             tracking=tracking,
             compress_teacher=arguments.compress_teacher,
         )
+        if arguments.dry_run:
+            from dfkd.jobs.dry_run import show_distillation_plan
+
+            show_distillation_plan(settings, options, console)
+            return
         run_distillation(settings, options, console)
 
 

@@ -18,7 +18,7 @@ find_package()
 
 from dfkd.jobs.command import EXIT_STATUS, run_command  # noqa: E402
 from dfkd.jobs.search_options import SearchOptions  # noqa: E402
-from dfkd.jobs.surroundings import STORAGE_HELP, check_surroundings  # noqa: E402
+from dfkd.jobs.surroundings import DRY_RUN_HELP, STORAGE_HELP, check_surroundings  # noqa: E402
 from dfkd.search.load import load_space  # noqa: E402
 
 
@@ -34,7 +34,7 @@ def parse_arguments() -> argparse.Namespace:
         "--trials", type=int, help="number of trials in all, the runs of the default settings among them"
     )
     parser.add_argument("--resume", action="store_true", help="go on with the newest search of this space")
-    parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan and the time, and end")
+    parser.add_argument("--dry-run", action="store_true", help=DRY_RUN_HELP)
     parser.add_argument("--retrain-teacher", action="store_true", help="train the teacher anew")
     parser.add_argument("--home", help="folder of everything that is kept (default: ~/.dfkd)")
     parser.add_argument("--tracking-uri", help="of MLflow (default: MLFLOW_TRACKING_URI, else a store in the home)")

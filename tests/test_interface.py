@@ -12,7 +12,8 @@ from dfkd.distillation import EpochReport
 from dfkd.interface import distill_student, probe_set_of, score_student
 from dfkd.settings.distillation import DistillationSettings
 from dfkd.settings.experiment import LabelEmbeddingSettings
-from dfkd.settings.synthesis import CategoryAwareSettings, DfadSettings, GeneratorSettings
+from dfkd.settings.synthesis import AdaDfkdSettings, CategoryAwareSettings, DfadSettings, GeneratorSettings
+from dfkd.synthesis import SYNTHESIZERS
 from dfkd.teachers import Teacher
 
 ORTHOGONAL = LabelEmbeddingSettings(name="orthogonal", width=12)
@@ -84,8 +85,24 @@ def test_a_student_of_ones_own_is_trained_in_place(tiny_network: Make) -> None:
 
 
 def test_a_student_without_features_is_refused_where_the_method_looks_at_them(tiny_network: Make) -> None:
-    with pytest.raises(ValueError, match="student: CAE-DFKD .* looks at features, and Sequential shows none"):
-        distill_student(own_teacher(tiny_network(num_classes=3)), plain(), label_embeddings=ORTHOGONAL, **SMALL)
+    relational = SMALL | {"synthesis": AdaDfkdSettings(generator=GeneratorSettings(width=8), batch_size=16)}
+    for settings, method in ((SMALL, "CAE-DFKD .*"), (relational, "AdaDFKD")):
+        with pytest.raises(ValueError, match=f"student: {method} looks at features, and Sequential shows none"):
+            distill_student(own_teacher(tiny_network(num_classes=3)), plain(), label_embeddings=ORTHOGONAL, **settings)
+
+
+def test_a_defect_of_a_method_is_not_blamed_on_the_student(tiny_network: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*given: object) -> None:
+        raise AttributeError("mine")
+
+    monkeypatch.setitem(SYNTHESIZERS, "dfad", broken)
+    with pytest.raises(AttributeError, match="mine"):
+        distill_student(own_teacher(tiny_network(num_classes=3)), plain(), label_embeddings=ORTHOGONAL, **ONLINE)
+
+
+def test_a_printed_report_shows_no_picture() -> None:
+    report = EpochReport(epoch=0, metrics={"kd": 1.0}, preview=torch.zeros(9))
+    assert repr(report) == "EpochReport(epoch=0, metrics={'kd': 1.0}, seconds={})"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +121,8 @@ def test_a_teacher_that_is_not_what_is_said_of_it_is_refused(model: nn.Module, m
 def test_a_copy_of_the_teacher_passes_its_exam(tiny_network: Make) -> None:
     model = tiny_network(num_classes=3)
     teacher = own_teacher(model)
-    probe = probe_set_of(teacher, size=40, steps=2)
+    probe = probe_set_of(teacher, size=40, steps=2, device="cpu")
+    assert probe.images.device == probe.teacher_logits.device == torch.device("cpu")
     assert model.training and len(probe.images) == 40
     assert score_student(copy.deepcopy(model), teacher, probe)["probe/agreement"] == 1.0
     contrary = tiny_network(num_classes=3)

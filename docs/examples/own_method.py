@@ -12,10 +12,17 @@ import torch
 from handwritten_digits import IMAGE_SHAPE, MEAN, STD, accuracy, trained_network
 from torch import Tensor
 
-from dfkd import SYNTHESIZERS, DistillationSettings, GeneratorSettings, Teacher, distill_student
-from dfkd.losses.inversion import BatchNormStatistics, one_hot_loss
-from dfkd.settings.synthesis import OnlineSettings
-from dfkd.synthesis.online import Online
+from dfkd import (
+    SYNTHESIZERS,
+    BatchNormStatistics,
+    DistillationSettings,
+    GeneratorSettings,
+    Online,
+    OnlineSettings,
+    Teacher,
+    distill_student,
+    one_hot_loss,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,9 +10,15 @@ from pathlib import Path
 import optuna
 from handwritten_digits import IMAGE_SHAPE, MEAN, STD, accuracy, trained_network
 
-from dfkd import Teacher, distill_student, probe_set_of, score_student
-from dfkd.search.optuna_space import distributions, make_sampler
-from dfkd.search.space import load_search_space
+from dfkd import (
+    Teacher,
+    distill_student,
+    distributions,
+    load_search_space,
+    make_sampler,
+    probe_set_of,
+    score_student,
+)
 
 space = load_search_space(Path(__file__).with_name("own_search_space.yaml"))
 network = trained_network()

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -67,10 +67,14 @@ def choose_device(settings: ExperimentSettings | TransferSettings) -> torch.devi
     Raises:
         ValueError: if CUDA is asked for and there is none.
     """
-    if settings.device == "cuda" and not torch.cuda.is_available():
+    return find_device(settings.device)
+
+
+def find_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
+    """Return the device of this name, as ``choose_device`` does."""
+    if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: 'cuda' was asked for, and torch sees no CUDA device here. Use 'auto' or 'cpu'.")
-    wants_cuda = settings.device == "cuda" or (settings.device == "auto" and torch.cuda.is_available())
-    return torch.device("cuda" if wants_cuda else "cpu")
+    return torch.device("cpu" if name == "cpu" or not torch.cuda.is_available() else "cuda")
 
 
 def build_domain(settings: ExperimentSettings, teacher: Teacher, *, label_embeddings: Tensor | None = None) -> Domain:

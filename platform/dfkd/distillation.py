@@ -35,7 +35,7 @@ class EpochReport:
 
     epoch: int
     metrics: dict[str, float]
-    preview: Tensor | None
+    preview: Tensor | None = field(repr=False)  # a printed report is to be read
     seconds: dict[str, float] = field(default_factory=dict, compare=False)  # no two runs take equally long
 
 

@@ -13,9 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dfkd.assembly import build_distillation, choose_device
+from dfkd.assembly import build_distillation, choose_device, find_device
 from dfkd.distillation import EpochReport, distill
-from dfkd.models.protocol import Backbone
 from dfkd.probe_set import SIZE, STEPS, ProbeSet, make_probe_set, score_on_probe
 from dfkd.settings.distillation import DistillationSettings
 from dfkd.settings.experiment import (
@@ -30,6 +29,7 @@ from dfkd.tasks.protocol import predict_logits
 from dfkd.teachers import Teacher
 from dfkd.teachers.loading import try_two_images
 
+DeviceName = Literal["auto", "cpu", "cuda"]
 _GIVEN = "digits_student"  # stands in settings where a module is given instead, and is never built
 
 
@@ -56,7 +56,7 @@ def distill_student(
     crop_padding: int = 4,
     horizontal_flip: bool = True,
     seed: int = 0,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: DeviceName = "auto",
     on_epoch: Callable[[EpochReport], object] | None = None,
 ) -> DistilledStudent:
     """Train a student from its teacher alone; no image of anybody's is asked for.
@@ -93,21 +93,13 @@ def distill_student(
     )
     network = _evaluated_copy(teacher)
     try_two_images(network, image_shape=teacher.image_shape, num_classes=len(teacher.class_names), source="the network")
-    try:
-        run = build_distillation(
-            settings,
-            teacher,
-            device=choose_device(settings),
-            label_embeddings=None if vectors is None else vectors.float(),
-            student=student if isinstance(student, nn.Module) else None,
-        )
-    except AttributeError as error:
-        if not isinstance(student, nn.Module) or isinstance(student, Backbone):
-            raise
-        raise ValueError(
-            f"student: {settings.synthesis.TITLE} looks at features, and {type(student).__name__} shows none ({error})."
-            " Give it forward_features, classify and feature_width, as dfkd.Backbone says, or take another method."
-        ) from error
+    run = build_distillation(
+        settings,
+        teacher,
+        device=choose_device(settings),
+        label_embeddings=None if vectors is None else vectors.float(),
+        student=student if isinstance(student, nn.Module) else None,
+    )
     history = []
     for report in distill(run):
         history.append(report)
@@ -116,16 +108,17 @@ def distill_student(
     return DistilledStudent(student=run.pair.student.eval(), history=tuple(history))
 
 
-def probe_set_of(teacher: Teacher, *, size: int = SIZE, steps: int = STEPS) -> ProbeSet:
+def probe_set_of(teacher: Teacher, *, size: int = SIZE, steps: int = STEPS, device: DeviceName = "cpu") -> ProbeSet:
     """Make the synthetic exam on which students of this teacher are compared without data: see ``dfkd.probe_set``.
 
     Args:
         teacher: stays as it is.
         size: number of images wanted.
         steps: optimisation steps; fewer make a quicker and poorer exam.
+        device: where the teacher computes; ``cpu`` gives the exam that the commands give, another one rounds otherwise.
     """
     return make_probe_set(
-        _evaluated_copy(teacher),
+        _evaluated_copy(teacher).to(find_device(device)),
         image_shape=teacher.image_shape,
         num_classes=len(teacher.class_names),
         mean=teacher.mean,

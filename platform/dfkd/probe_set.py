@@ -93,7 +93,8 @@ def make_probe_set(
     teacher wavers most. From these, equally many are taken of every (predicted class, confidence) stratum.
 
     Args:
-        teacher: normalised images [B, C, H, W] -> logits [B, K]; on the CPU, in evaluation mode.
+        teacher: normalised images [B, C, H, W] -> logits [B, K]; in evaluation mode. It computes where it is; all else,
+            and all that is random, stays on the CPU.
         image_shape: (C, H, W).
         num_classes: K.
         mean: the teacher's input normalisation, a channel.
@@ -107,8 +108,10 @@ def make_probe_set(
     """
     assert not teacher.training, "a probe set is made by a teacher in evaluation mode"
 
+    device = next(iter(teacher.state_dict().values()), torch.empty(0)).device
+
     def logits_of(images: Tensor) -> Tensor:
-        logits: Tensor = teacher(normalise(images, mean, std))
+        logits: Tensor = teacher(normalise(images.to(device), mean, std)).to(images.device)
         return logits
 
     seed = int(teacher_hash[:12], 16) + RECIPE_VERSION
@@ -150,7 +153,7 @@ def _paint(
             shifted = augment(images, crop_padding=1, horizontal_flip=False, generator=random)
             fit = one_hot_loss(logits_of(shifted), labels)
             rough = images.diff(dim=2).abs().mean() + images.diff(dim=3).abs().mean()  # total variation
-            loss = fit + statistics.loss() + 0.1 * rough
+            loss = fit + statistics.loss().to(fit.device) + 0.1 * rough
             optimizer.zero_grad(set_to_none=True)
             loss.backward(inputs=list(painter.parameters()))  # and nothing for the teacher, frozen or not
             optimizer.step()

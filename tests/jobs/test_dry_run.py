@@ -7,12 +7,15 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from dfkd.assembly import Materials
+from dfkd.export import onnx_file
 from dfkd.jobs.console import Console
+from dfkd.jobs.distill import DistillOptions, open_run_folder
 from dfkd.jobs.dry_run import show_distillation_plan, show_search_plan
 from dfkd.jobs.epoch_seconds import EpochSeconds, time_epochs
 from dfkd.jobs.search_options import SearchOptions
@@ -32,7 +35,7 @@ def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
-def search_plan(home: Path, *overrides: str, trials: int = 5, **options: bool) -> dict[str, str]:
+def search_plan(home: Path, *overrides: str, trials: int = 5, **options: Any) -> dict[str, str]:
     """Return the plan's lines by their names."""
     said = io.StringIO()
     space = load_space(SMOKE, ["device=cpu", *overrides], trials=trials)
@@ -64,16 +67,21 @@ def test_a_searchs_plan_says_what_is_run_and_starts_nothing(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_teacher_at_hand_is_the_one_that_is_timed(tmp_path: Path) -> None:
+def given_teacher(folder: Path) -> Path:
+    """Write the file of a teacher."""
     model = build_network("digits_teacher", num_classes=10, in_channels=1).eval()
     teacher = Teacher(
         model=model, architecture="digits_teacher", class_names=DIGITS, image_shape=(1, 8, 8), mean=(0.3,), std=(0.4,),
         provenance="made in a test",
     )  # fmt: skip
-    save_teacher(tmp_path / "my teacher.safetensors", teacher)
-    settings = load_space(SMOKE, [f"teacher.weights={tmp_path}/my teacher.safetensors", "device=cpu"]).resolve({})
+    save_teacher(file := folder / "my teacher.safetensors", teacher)
+    return file
+
+
+def test_a_teacher_at_hand_is_the_one_that_is_timed(tmp_path: Path) -> None:
+    settings = load_space(SMOKE, [f"teacher.weights={given_teacher(tmp_path)}", "device=cpu"]).resolve({})
     said, home = io.StringIO(), tmp_path / "home"
-    show_distillation_plan(settings, name="mine", home=str(home), tracking_uri=None, console=Console(said))
+    show_distillation_plan(settings, DistillOptions(name="mine", home=str(home)), Console(said))
     plan = lines(said)
     assert plan["teacher"].startswith("my teacher.safetensors")
     assert plan["writes"] == f"{home}/distillations/mine"
@@ -91,6 +99,57 @@ def test_a_teacher_at_hand_is_the_one_that_is_timed(tmp_path: Path) -> None:
 def test_what_would_end_a_search_ends_its_plan(tmp_path: Path, overrides: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         search_plan(tmp_path, *overrides)
+
+
+def test_what_its_options_would_end_a_search_for_ends_its_plan(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    weights = f"teacher.weights={given_teacher(tmp_path)}"
+    home = tmp_path / "home"
+    with pytest.raises(ValueError, match="teacher.weights: a teacher that is given cannot be trained anew"):
+        search_plan(home, weights, retrain_teacher=True)
+    with pytest.raises(OSError, match="--json: expected a file that can be written"):
+        search_plan(home, json_file=str(tmp_path / "file" / "new" / "out.json"))
+    with pytest.raises(OSError, match="--storage: expected a folder or URI that can be written"):
+        search_plan(home, storage=str(tmp_path / "file" / "new"))
+    with pytest.raises(ConnectionError, match="there is no folder '/nowhere'"):
+        search_plan(home, tracking_uri="sqlite:////nowhere/mlflow.db")
+    assert list(home.iterdir()) == []
+
+
+def test_the_images_of_a_further_objective_are_looked_at(tmp_path: Path) -> None:
+    few = "{type: transfer, by: {task: few_shot, shots: [1], dataset: {name: image_folder, path: /nowhere}}}"
+    space = tmp_path / "space.yaml"
+    space.write_text(f"{Path(SMOKE).read_text()}\nfurther_objectives: {{few: {few}}}\n")
+    with pytest.raises(ValueError, match="further_objectives.few.by: .*/nowhere"):
+        show_search_plan(
+            load_space(str(space), ["device=cpu"]), SearchOptions(home=str(tmp_path)), Console(io.StringIO())
+        )
+
+
+def test_a_distillations_options_are_checked_and_told_and_leave_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    settings = load_space(SMOKE, [f"teacher.weights={given_teacher(tmp_path)}", "device=cpu"]).resolve({})
+    open_run_folder(home / "distillations" / "mine", replace(settings, seed=7))
+    said = io.StringIO()
+    options = DistillOptions(home=str(home), name="mine", storage=f"{tmp_path}/new/a", json_file=f"{tmp_path}/new/b")
+    with pytest.raises(ValueError, match="--name: 'mine' was begun with other settings"):
+        show_distillation_plan(settings, options, Console(said))
+    show_distillation_plan(settings, replace(options, name="yours"), Console(said))
+    plan = lines(said)
+    assert plan["writes"] == f"{home}/distillations/yours; checkpoints under {tmp_path}/new/a"
+    assert f"the outcome to {tmp_path}/new/b" in plan["text"]
+    assert not (tmp_path / "new").exists() and not (home / "distillations" / "yours").exists()
+
+
+def test_what_the_compression_of_the_teacher_needs_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_file, "find_spec", lambda name: None)
+    settings = load_space(SMOKE, ["device=cpu"]).resolve({})
+    with pytest.raises(ValueError, match="--compress-teacher"):
+        show_distillation_plan(
+            settings, DistillOptions(home=str(tmp_path), compress_teacher=True), Console(io.StringIO())
+        )
 
 
 def test_a_plan_to_resume_what_does_not_exist_is_refused(tmp_path: Path) -> None:

@@ -146,6 +146,13 @@ def versions_of(running: Running) -> list[str]:
     return sorted(str(version.version) for version in client.search_model_versions("name = 'tiny'"))
 
 
+def tags_of(running: Running) -> dict[str, str]:
+    """Tags of the search's own run."""
+    assert running.tracking.flush()
+    client = import_mlflow().MlflowClient(running.tracking_uri)
+    return dict(client.get_run(running.tracking.parent_run_id).data.tags)
+
+
 def test_a_better_student_of_another_architecture_is_judged_and_registered_once(ended: Callable[..., Ended]) -> None:
     search = ended()
     search.record(DEFAULT)
@@ -302,8 +309,11 @@ def test_a_student_that_cannot_be_registered_waits_for_the_next_end(
     with pytest.raises(ConnectionError, match=r"is not registered: (.|\n)*--resume registers it"):
         search.conclude()
     assert (there.folder.path / "student.safetensors").exists()
+    assert "dfkd.chosen" not in tags_of(there)
     search.running = there
     assert search.conclude().registered.uri == "models:/tiny/1"
+    (record,) = there.records.all()
+    assert tags_of(there)["dfkd.chosen"] == record.key
     assert search.said.getvalue().count("judging it on the test split, once") == 1
 
 

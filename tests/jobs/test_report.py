@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -24,13 +26,34 @@ from dfkd.tracking.run_reading import RunReader
 HOSTILE = '<script src="http://evil.example/x.js">alert(1)</script>'
 PICTURE = png_grid(torch.zeros(3, 1, 8, 8, dtype=torch.uint8))
 SPACE = {"objective": {"metric": "agreement"}, "parameters": {"distillation.learning_rate": {}, "synthesis.kind": {}}}
+QUOTED = 'it\'s "mine" \\'
+FRONT = {"large": (0.9, 800.0), "worse": (0.4, 900.0), "small": (0.5, 200.0)}  # agreement, size
 TRIALS = {"first": (0.5, "0.1"), "second": (0.9, "0.3"), "third": (0.7, "0.2")}  # agreement, learning rate
+
+
+def tell_of_a_front(tracking: MlflowTracking) -> None:
+    """A search of two objectives and three trials, two of which are on the front."""
+    parent = tracking.open_parent("pairs", "pairs-1", {"dfkd.kind": "search"})
+    space = SPACE | {"further_objectives": {"size": {"type": "cost", "of": "parameters"}}}
+    parent.log_artifact("search_space.json", json.dumps(space).encode())
+    rows = [{"key": key, "on_front": key != "worse", "agreement": 0.0} for key in FRONT]
+    pq.write_table(pa.Table.from_pylist(rows), buffer := io.BytesIO())
+    parent.log_artifact("pareto_front.parquet", buffer.getvalue())
+    for number, (key, (agreement, size)) in enumerate(FRONT.items()):
+        trial = tracking.open_child(key, key, {"dfkd.kind": "trial", "dfkd.trial": str(number)})
+        trial.log_metrics({"probe/agreement": agreement, "further/size": size}, step=0)
+        trial.close("FINISHED")
+    parent.close("FINISHED")
 
 
 @pytest.fixture(scope="module")
 def told(home: Path) -> Path:
     """A home whose MLflow knows a search of three trials, one that failed, and a distillation."""
     uri = default_tracking_uri(home)
+    with MlflowTracking(uri, home, "quoted") as tracking:
+        tracking.open_parent("distillations", QUOTED, {"dfkd.kind": "distillation"}).close("FINISHED")
+    with MlflowTracking(uri, home, "pairs-1") as tracking:
+        tell_of_a_front(tracking)
     with MlflowTracking(uri, home, "eels-20260101-0000") as tracking:
         parent = tracking.open_parent("eels", "eels-20260101-0000", {"dfkd.kind": "search"})
         parent.log_artifact("search_space.json", json.dumps(SPACE).encode())
@@ -99,6 +122,7 @@ def test_a_searchs_report_has_its_leaderboard_with_the_registered_trial_marked(o
     assert places == sorted(places) and places[-1] < page.index("<td>cae failed</td>")
     (marked,) = re.findall(r'<tr class="chosen">\s*<td>cae (\w+)', page)
     assert marked == "second"
+    assert "<th>distillation.<wbr>learning_<wbr>rate</th>" in page
     text = visible(page)
     for words in (
         "test split",
@@ -115,6 +139,7 @@ def test_a_searchs_report_has_its_leaderboard_with_the_registered_trial_marked(o
 
 def test_its_figures_lie_in_the_page_and_beside_it(of_search: tuple[str, Path]) -> None:
     page, folder = of_search
+    assert "cae failed" not in (folder / "r-figures" / "objective_by_epoch.svg").read_text()  # it has no epoch
     files = {file.stem: file.read_text() for file in (folder / "r-figures").glob("*.svg")}
     expected = {"objective_by_trial", "objective_by_setting", "objective_by_epoch", "losses", "confusion_matrix"}
     assert set(files) == expected
@@ -140,8 +165,9 @@ def test_a_report_needs_no_network_and_runs_no_script(told: Path, tmp_path: Path
     }
     assert [value for value in fetched if not value.startswith(("data:", "#"))] == []
     styles = [value for _, name, value in elements if name not in ("src", "xlink:href")] + re.findall(
-        "<style.*?</style>", page
+        "<style.*?</style>", page, flags=re.DOTALL
     )
+    assert any("body {" in style for style in styles)
     assert not any(re.search(r"url\((?!#)|@import", value) for value in styles)
     assert not [name for _, name, _ in elements if name.startswith("on")]
     assert "default-src 'none'" in page
@@ -154,11 +180,24 @@ def test_a_name_is_text_whatever_it_looks_like(of_search: tuple[str, Path]) -> N
 
 
 def test_a_distillations_report_has_scores_curves_and_environment(told: Path, tmp_path: Path) -> None:
+    figures = tmp_path / "r-figures"
+    figures.mkdir()
+    for left in ("objective_by_trial.svg", "mine.svg"):  # of another run's report, and no figure of ours
+        (figures / left).write_text("<svg/>")
     page = report(told, tmp_path, "one-run")
     text = visible(page)
     for words in ("distillation, finished", "0.625", "def456", "torch 9.8", "seed 3", "None were recorded"):
         assert words in text, words
-    assert {file.stem for file in (tmp_path / "r-figures").iterdir()} == {"scores_by_epoch", "losses"}
+    assert {file.stem for file in figures.iterdir()} == {"scores_by_epoch", "losses", "mine"}
+
+
+def test_a_report_of_several_objectives_shows_them_all_and_the_front(told: Path, tmp_path: Path) -> None:
+    page = report(told, tmp_path, "pairs")
+    text = visible(page)
+    assert "By agreement, largest first. It is one objective of several" in text and "of the others: size." in text
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", page, flags=re.DOTALL)]
+    shown = {row[0]: row[1:4] for row in rows if row and row[0] in FRONT}
+    assert shown == {"large": ["0.9", "800", "yes"], "small": ["0.5", "200", "yes"], "worse": ["0.4", "900", ""]}
 
 
 def test_an_experiments_name_is_its_newest_search_and_mlflows_identifier_any_run(told: Path) -> None:
@@ -168,6 +207,23 @@ def test_an_experiments_name_is_its_newest_search_and_mlflows_identifier_any_run
     trial = reader.children(search)[1]
     assert (trial.key, reader.find(trial.run_id)) == ("second", trial)
     assert reader.file(search, "nothing.json") is None
+    assert reader.find(QUOTED).name == QUOTED
+    with pytest.raises(ValueError, match="knows no run"):
+        reader.find(QUOTED.replace("s", "t"))
+
+
+def test_a_run_is_found_without_reading_the_others(told: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, read = RunReader(default_tracking_uri(told)), list[int]()
+    search_runs = reader._client.search_runs
+
+    def counted(*given: Any, **how: Any) -> Any:
+        read.append(len(page := search_runs(*given, **how)))
+        return page
+
+    monkeypatch.setattr(reader._client, "search_runs", counted)
+    for name in ("one-run", "eels", "eels-20260101-0000", QUOTED):
+        reader.find(name)
+    assert sum(read) == 4
 
 
 def test_a_run_that_is_not_there_is_told_with_those_that_are(told: Path, tmp_path: Path) -> None:

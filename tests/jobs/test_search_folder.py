@@ -94,7 +94,7 @@ def test_checkpoints_stay_where_the_search_began_whatever_storage_is_given_later
     plain, given = SearchOptions(), SearchOptions(storage=str(tmp_path / "shared"))
     assert obtain_storage(plain, at_home) == str(at_home.path)
     assert at_home.shared_storage is None
-    with pytest.raises(ValueError, match="run with storage 'the search's own folder', and now it is '.*/shared/smoke"):
+    with pytest.raises(ValueError, match="run with storage 'its own folder', and now it is '.*/shared/smoke"):
         obtain_storage(given, at_home)
     assert obtain_storage(plain, at_home) == str(at_home.path)
 

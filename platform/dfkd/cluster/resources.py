@@ -92,7 +92,12 @@ def concurrent_trials(settings: ExperimentSettings, workers: int, *, wanted: int
     """
     if wanted and autoscales() and known_growth() is None:
         return wanted
-    fits = max(1, num_devices(settings) // workers)
+    return trials_that_fit(num_devices(settings), workers, wanted=wanted)
+
+
+def trials_that_fit(devices: int, workers: int, *, wanted: int | None) -> int:
+    """Return how many trials of so many workers have a device for each: at least 1, at most as many as wanted."""
+    fits = max(1, devices // workers)
     return min(fits, wanted) if wanted else fits
 
 

@@ -133,8 +133,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def open_output(file: str | None, *, option: str = "--json") -> Path | None:
+def open_output(file: str | None, *, option: str = "--json", make_folder: bool = True) -> Path | None:
     """Return the path of a file to write at the end, known to be writable now; None where none is wanted.
+
+    Args:
+        file: as the user gave it.
+        option: by which.
+        make_folder: make its folder if it is absent; else see only whether that can be done.
 
     Raises:
         OSError: it cannot be written.
@@ -143,6 +148,9 @@ def open_output(file: str | None, *, option: str = "--json") -> Path | None:
         return None
     path = Path(file).expanduser().absolute()
     try:
+        if not make_folder and not path.parent.exists():
+            check_writable(path.parent)
+            return path
         path.parent.mkdir(parents=True, exist_ok=True)
         is_new = not path.exists()
         path.open("a").close()
@@ -151,3 +159,10 @@ def open_output(file: str | None, *, option: str = "--json") -> Path | None:
     except OSError as error:
         raise OSError(f"{option}: expected a file that can be written, got '{file}' ({error}).") from error
     return path
+
+
+def check_writable(folder: Path) -> None:
+    """Raise OSError unless files can be written to a folder, or to the one that it would be made in; leave nothing."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    with tempfile.TemporaryFile(dir=nearest) as file:
+        file.write(b"dfkd")

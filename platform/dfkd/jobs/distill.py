@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from dfkd.assembly import Materials, choose_device, load_images
 from dfkd.cluster.checkpoints import CheckpointStore
@@ -31,6 +32,7 @@ from dfkd.jobs.preparation import check_places, resolve_storage
 from dfkd.jobs.probe_cache import obtain_probe_set
 from dfkd.jobs.ray_cluster import connected
 from dfkd.jobs.rehearsal import embed_all, rehearse, rehearse_untrained
+from dfkd.jobs.search_folder import HOME_STORAGE
 from dfkd.jobs.students import judge, load_student
 from dfkd.jobs.surroundings import default_storage
 from dfkd.jobs.teacher import obtain_teacher
@@ -47,6 +49,7 @@ from dfkd.tracking.mlflow_tracker import MlflowTracking
 from dfkd.tracking.protocol import Tracker
 
 CHECKPOINTS_FILE = "checkpoints.txt"  # in a run's folder: where its checkpoints lie
+SETTINGS_FILE = "settings.json"  # in the folder of a run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,8 +88,9 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
     check_reachable(tracking_uri)
     curve = Curve(folder / "curve.json")
     with _cluster_for(settings, tracking_uri=tracking_uri, storage=storage):
-        checkpoints = str(folder) if storage is None else resolve_storage(storage, name=run_id)
-        pin_checkpoints(folder, checkpoints)
+        shared = None if storage is None else resolve_storage(storage, name=run_id)
+        pin_checkpoints(folder, shared or HOME_STORAGE)
+        checkpoints = shared or str(folder)
         data = load_dataset(settings.dataset)
         label_embeddings = embed_all([settings], data.class_names)
         images = load_images(settings, data)
@@ -134,13 +138,19 @@ def open_run_folder(folder: Path, settings: ExperimentSettings) -> Path:
     Raises:
         ValueError: a run of this name had other settings; its checkpoints would be taken for this one's.
     """
-    file = folder / "settings.json"
-    known = json.loads(file.read_text()) if file.exists() else to_dict(settings)
+    known = check_run_folder(folder, settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SETTINGS_FILE).write_text(json.dumps(known, indent=1))
+    return folder
+
+
+def check_run_folder(folder: Path, settings: ExperimentSettings) -> dict[str, Any]:
+    """Return the settings that a run was begun with, or these if it is new; raise as ``open_run_folder``."""
+    file = folder / SETTINGS_FILE
+    known: dict[str, Any] = json.loads(file.read_text()) if file.exists() else to_dict(settings)
     if settings_key(known) != settings_key(settings):
         raise ValueError(f"--name: '{folder.name}' was begun with other settings ({file}). Take another name.")
-    folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(known, indent=1))
-    return folder
+    return known
 
 
 def known_storage(folder: Path) -> str | None:
@@ -149,23 +159,23 @@ def known_storage(folder: Path) -> str | None:
     if not file.exists():
         return default_storage()
     place = file.read_text()
-    return None if place == str(folder) else place.removesuffix(f"/{folder.name}")
+    return None if place == HOME_STORAGE else place.removesuffix(f"/{folder.name}")
 
 
-def pin_checkpoints(folder: Path, checkpoints: str) -> None:
-    """Remember where a run keeps its checkpoints.
+def pin_checkpoints(folder: Path, place: str) -> None:
+    """Remember where a run keeps its checkpoints: a folder or URI, or ``HOME_STORAGE``.
 
     Raises:
         ValueError: it began elsewhere, and would begin again here.
     """
     file = folder / CHECKPOINTS_FILE
-    known = file.read_text() if file.exists() else checkpoints
-    if known != checkpoints:
+    known = file.read_text() if file.exists() else place
+    if known != place:
         raise ValueError(
-            f"--storage: '{folder.name}' keeps its checkpoints at '{known}', not at '{checkpoints}'. Leave it out to "
-            "go on, or take another --name."
+            f"--storage: '{folder.name}' keeps its checkpoints at '{known}', not at '{place}'. Leave it out to go on, or "
+            "take another --name."
         )
-    file.write_text(checkpoints)
+    file.write_text(place)
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from dfkd.search.front import Front, make_front
 from dfkd.settings.search import SearchSettings
 from dfkd.tasks.further_objectives import PREFIX
 
+FRONT_FILE = "pareto_front.parquet"  # of a search's run
+
 
 def find_front(settings: SearchSettings, records: Sequence[TrialRecord]) -> Front | None:
     """Return the front of a search's trials; None where it has one objective.

@@ -71,6 +71,7 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
     judgement = judge_once(running, choice, settings, student)
     scores = judgement.scores
     registered = register_once(running, choice, settings, student, scores)
+    parent.set_tags({"dfkd.chosen": choice.record.key})  # with the version, whatever fails after it
     floor_scores = score_floor(running, floor, settings)
     parent.log_metrics(
         {f"test/{name}": value for name, value in scores.items()}
@@ -78,7 +79,6 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
         | {f"trust/{name}": value for name, value in choice.trust.numbers().items()},
         step=0,
     )
-    parent.set_tags({"dfkd.chosen": choice.record.key})
     log_files(running, parent, judgement.confusion, choice.front)
     outcome = Outcome(
         choice=choice,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.resources import autoscales, check_fits, num_nodes
 from dfkd.data.real_data import RealData
+from dfkd.jobs.command import check_writable
 from dfkd.jobs.console import Console
 from dfkd.search.space import CHECK_WORKERS, SearchSpace, objective_problems
 from dfkd.settings.experiment import ExperimentSettings
@@ -67,13 +70,33 @@ def resolve_storage(storage: str, *, name: str) -> str:
         OSError: it cannot be written.
         ValueError: it is no folder and no URI.
     """
-    uri = storage if "://" in storage else str(Path(storage).expanduser().absolute())
-    uri = f"{uri.rstrip('/')}/{name}"
-    try:
+    uri = storage_uri(storage, name=name)
+    with _told_of_storage(storage):
         CheckpointStore(uri).check_writable()
+    return uri
+
+
+def storage_uri(storage: str, *, name: str) -> str:
+    """Return the absolute folder or URI for the checkpoints of a run of this name, whether it can be written or not."""
+    uri = storage if "://" in storage else str(Path(storage).expanduser().absolute())
+    return f"{uri.rstrip('/')}/{name}"
+
+
+def try_storage(storage: str) -> None:
+    """Raise as ``resolve_storage`` would; leave nothing in a folder, and behind an address at most an empty prefix."""
+    with _told_of_storage(storage):
+        if "://" not in storage:
+            check_writable(Path(storage).expanduser().absolute())
+        else:
+            CheckpointStore(storage.rstrip("/")).check_writable()
+
+
+@contextmanager
+def _told_of_storage(storage: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise OSError(f"--storage: expected a folder or URI that can be written, got '{storage}' ({error}).") from error
-    return uri
 
 
 def check_objective(objective: ObjectiveSettings, settings: ExperimentSettings, data: RealData) -> None:

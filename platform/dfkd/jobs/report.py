@@ -20,10 +20,13 @@ from dfkd.jobs.report_facts import ReportFacts, gather
 from dfkd.jobs.report_figures import draw_confusion, draw_curves, draw_multiples, draw_progress
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
-from dfkd.tracking.run_reading import RunReader
+from dfkd.tracking.run_reading import RecordedRun, RunReader
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 SHOWN_CURVES = 12
+FIGURES = (
+    "objective by trial", "objective by setting", "objective by epoch", "scores by epoch", "losses", "confusion matrix",
+)  # fmt: skip
 SCORES = ("probe/agreement", "val/accuracy/top1", "val/agreement/top1")
 
 
@@ -57,11 +60,18 @@ def run_report(name: str, *, output: str | None, home: str | None, tracking_uri:
     file.write_text(render(facts, figures), encoding="utf-8")
     folder = file.with_name(f"{file.stem}-figures")
     folder.mkdir(exist_ok=True)
+    for title in FIGURES:  # of an earlier report, which may have had others
+        _figure_file(folder, title).unlink(missing_ok=True)
     for title, svg in figures.items():
-        (folder / f"{title.replace(' ', '_')}.svg").write_text(svg, encoding="utf-8")
+        _figure_file(folder, title).write_text(svg, encoding="utf-8")
     console.say(f"report: {file}")
     console.say(f"figures: {folder}")
     return file
+
+
+def _figure_file(folder: Path, title: str) -> Path:
+    assert title in FIGURES, title
+    return folder / f"{title.replace(' ', '_')}.svg"
 
 
 def draw(reader: RunReader, facts: ReportFacts) -> dict[str, str]:
@@ -76,19 +86,24 @@ def draw(reader: RunReader, facts: ReportFacts) -> dict[str, str]:
         points = {path: _against(path, facts) for path in facts.searched}
         if numbers := {path: found for path, found in points.items() if found}:
             figures["objective by setting"] = draw_multiples(numbers, lines=False)
-        curves = {trial.name: reader.curve(trial, objective.key) for trial in trials}
+        curves = {trial.name: curve for trial in trials if (curve := _by_epoch(reader, trial, objective.key))}
         best = trials[0]
         figures["objective by epoch"] = draw_curves(curves, x="epoch", y=objective.metric, highlighted=best.name)
         run = best
-    scores = {name: curve for name in SCORES if (curve := reader.curve(run, name))}
+    scores = {name: curve for name in SCORES if (curve := _by_epoch(reader, run, name))}
     if scores and run is facts.run:
         figures["scores by epoch"] = draw_curves(scores, x="epoch", y="share")
     names = [name for name in sorted(run.metrics) if name.startswith(("distillation/", "synthesis/"))]
-    if losses := {name: reader.curve(run, name) for name in names[:SHOWN_CURVES]}:
+    if losses := {name: _by_epoch(reader, run, name) for name in names[:SHOWN_CURVES]}:
         figures["losses"] = draw_multiples(losses, x="epoch")
     if facts.confusion:
         figures["confusion matrix"] = draw_confusion(facts.confusion["matrix"], facts.confusion["classes"])
     return figures
+
+
+def _by_epoch(reader: RunReader, run: RecordedRun, metric: str) -> list[tuple[int, float]]:
+    """Return a metric over the epochs, which people count from 1."""
+    return [(step + 1, value) for step, value in reader.curve(run, metric)]
 
 
 def _against(path: str, facts: ReportFacts) -> list[tuple[float, float]]:
@@ -106,7 +121,13 @@ def render(facts: ReportFacts, figures: Mapping[str, str]) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    environment.filters |= {"markdown": _markdown, "number": _number, "duration": duration, "time": _time}
+    environment.filters |= {
+        "markdown": _markdown,
+        "breakable": _breakable,
+        "number": _number,
+        "duration": duration,
+        "time": _time,
+    }
     pictures = {title: base64.b64encode(png).decode() for title, png in facts.pictures.items()}
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     drawn = {title: Markup(svg) for title, svg in figures.items()}  # by matplotlib, which escapes its text
@@ -119,6 +140,11 @@ def _markdown(text: str) -> Markup:
     for rule in ("link_open", "link_close"):
         reader.add_render_rule(rule, lambda *_: "")
     return Markup(reader.render(text))
+
+
+def _breakable(path: str) -> Markup:
+    """Return a dotted path that may go on in the next line after each of its parts."""
+    return Markup("<wbr>").join(re.split(r"(?<=[._])", path))
 
 
 def _number(value: Any) -> str:

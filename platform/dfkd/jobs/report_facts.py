@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from dfkd.jobs.environment import PACKAGES
+from dfkd.jobs.front import FRONT_FILE
 from dfkd.jobs.preparation import REPORT_KEYS
 from dfkd.settings.search import ObjectiveSettings
+from dfkd.tasks.further_objectives import PREFIX
 from dfkd.tracking.run_reading import RecordedRun, RunReader
 
 PICTURES = "synthetic images"
@@ -50,7 +55,9 @@ class ReportFacts:
     Attributes:
         run: itself.
         children: the best first where there is an objective.
-        objective: of a search.
+        objective: of a search; of several, the one that it is ordered by.
+        further: names of its other objectives.
+        front: keys of the trials that no other one dominates; None where there is no front.
         searched: dotted paths that a search tried values of.
         chosen: key of the trial whose student was registered.
         confusion: ``classes`` and ``matrix`` of the student on the test split.
@@ -61,11 +68,17 @@ class ReportFacts:
     run: RecordedRun
     children: Sequence[RecordedRun]
     objective: ObjectiveOf | None
+    further: Sequence[str]
+    front: frozenset[str] | None
     searched: Sequence[str]
     chosen: str | None
     confusion: Mapping[str, Any] | None
     pictures: Mapping[str, bytes]
     cards: Mapping[str, str]
+
+    def further_value(self, child: RecordedRun, name: str) -> float | None:
+        """Return a trial's value of one of the other objectives; None without."""
+        return child.metrics.get(f"{PREFIX}{name}")
 
     @property
     def scores(self) -> dict[str, dict[str, float]]:
@@ -111,6 +124,8 @@ def gather(reader: RunReader, run: RecordedRun) -> ReportFacts:
         run=run,
         children=children,
         objective=objective,
+        further=list(space.get("further_objectives", {})),
+        front=_front(reader, run),
         searched=list(space.get("parameters", {})),
         chosen=run.tags.get("dfkd.chosen"),
         confusion=_json(reader, run, "confusion_matrix.json"),
@@ -124,6 +139,14 @@ def _objective(space: Mapping[str, Any]) -> ObjectiveOf | None:
         return None
     settings = ObjectiveSettings(metric=space["objective"]["metric"])
     return ObjectiveOf(metric=settings.metric, key=REPORT_KEYS[settings.metric], maximise=settings.goal == "maximize")
+
+
+def _front(reader: RunReader, run: RecordedRun) -> frozenset[str] | None:
+    content = reader.file(run, FRONT_FILE)
+    if content is None:
+        return None
+    rows = pq.read_table(io.BytesIO(content), columns=["key", "on_front"]).to_pylist()
+    return frozenset(row["key"] for row in rows if row["on_front"])
 
 
 def _rank(objective: ObjectiveOf, run: RecordedRun) -> float:

@@ -23,12 +23,13 @@ NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
 def draw_curves(curves: Mapping[str, Curve], *, x: str, y: str, highlighted: str | None = None) -> str:
-    """Draw named curves in one plot; with many, only the highlighted one and the axes speak."""
+    """Draw named curves over whole numbers in one plot; with many, only the highlighted one and the axes speak."""
     with _style():
         figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
         axes = figure.add_subplot(xlabel=x, ylabel=y)
         for name, points in curves.items():
             own: dict[str, Any] = {"linewidth": 2.5, "zorder": 3} if name == highlighted else {"linewidth": 1.0}
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             _plot(axes, points, label=_label(name), marker="o" if len(points) < 30 else "", markersize=3, **own)
         if len(curves) > 1:
             figure.legend(loc="outside right upper", fontsize=7, ncols=1 + len(curves) // 20)
@@ -40,7 +41,7 @@ def draw_multiples(curves: Mapping[str, Curve], *, x: str | None = None, lines: 
 
     Args:
         curves: by name.
-        x: label of all x axes; None: the name is that of the x axis.
+        x: label of all x axes, which are of whole numbers; None: the name is that of the x axis.
         lines: whether points are joined.
     """
     with _style():
@@ -53,7 +54,8 @@ def draw_multiples(curves: Mapping[str, Curve], *, x: str | None = None, lines: 
             else:
                 axes.set_title(_label(name), fontsize=8)
                 axes.set_xlabel(x, fontsize=7)
-            axes.tick_params(labelsize=6)
+            axes.tick_params(labelsize=7)
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=x is not None))
             _plot(axes, points, linestyle="-" if lines else "none", marker="o", markersize=3, linewidth=1.0)
         return _svg(figure)
 
@@ -88,11 +90,12 @@ def draw_confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) 
         if num_classes <= 30:
             axes.set_xticks(range(num_classes), names, rotation=90, fontsize=7)
             axes.set_yticks(range(num_classes), names, fontsize=7)
+            size = 8 if num_classes <= 12 else 6
             dark = max(map(max, matrix)) / 2
             for row, counts in enumerate(matrix):
                 for column, count in enumerate(counts):
                     colour = "white" if count > dark else "black"
-                    axes.text(column, row, str(count), ha="center", va="center", fontsize=6, color=colour)
+                    axes.text(column, row, str(count), ha="center", va="center", fontsize=size, color=colour)
         return _svg(figure)
 
 

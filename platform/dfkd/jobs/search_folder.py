@@ -14,7 +14,7 @@ from dfkd.search.space import SearchSpace
 from dfkd.settings.identity import to_dict
 
 #: Where checkpoints go without ``--storage``: remembered in words, since a home may be moved.
-HOME_STORAGE = "the search's own folder"
+HOME_STORAGE = "its own folder"
 TRIAL_RECORDS = "trial_records"  # in the folder of a search
 
 
@@ -47,6 +47,11 @@ class SearchFolder:
         Raises:
             ValueError: it is not what it was when the search began.
         """
+        self.check_pinned(**facts)
+        self.note(**facts)
+
+    def check_pinned(self, **facts: str) -> None:
+        """Raise ValueError if ``pin`` would."""
         known = self.facts()
         for name, value in facts.items():
             if known.get(name, value) != value:
@@ -55,7 +60,6 @@ class SearchFolder:
                     f"is '{value}', which does not go with the trials that it has. Go back to what it was, or leave "
                     "--resume out to search anew."
                 )
-        self.note(**facts)
 
     @property
     def shared_storage(self) -> str | None:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from dfkd.jobs.choice import Choice
 from dfkd.jobs.console import first_line, percent
 from dfkd.jobs.environment import commit, versions
-from dfkd.jobs.front import default_in_words, front_markdown, front_parquet
+from dfkd.jobs.front import FRONT_FILE, default_in_words, front_markdown, front_parquet
 from dfkd.jobs.plain_json import plain_json
 from dfkd.jobs.running import Running
 from dfkd.jobs.trial_records import TrialRecord
@@ -148,7 +148,7 @@ def search_artifacts(
     return {
         "table of trials": lambda: {"trials.parquet": trial_parquet(running.records.all())},
         "plots of the study": lambda: study_plots(running),
-        "table of the front": lambda: {"pareto_front.parquet": front_parquet(running, front)} if front else {},
+        "table of the front": lambda: {FRONT_FILE: front_parquet(running, front)} if front else {},
         "confusion matrix": lambda: confusion_plot(confusion, running.materials.teacher.class_names),
     }
 

@@ -14,15 +14,17 @@ from dfkd.tracking.home import open_home, resolve_tracking_uri
 #: Where all nodes of a cluster keep checkpoints, for whoever starts its head to say once.
 STORAGE_VARIABLE = "DFKD_STORAGE"
 STORAGE_HELP = f"folder or URI for checkpoints that all nodes share (default: {STORAGE_VARIABLE}, else in the home)"
+DRY_RUN_HELP = (
+    "check what needs neither Ray nor training, print the plan and about how long it takes, and end; whether the "
+    "cluster has the workers, and its nodes reach MLflow, the storage and the data, is not checked"
+)
+REGISTRY = "models:/"
+BY_NAME = (REGISTRY, *PLATFORM_PREFIXES, "untrained:")  # networks that come from no file of the user's
 
 
 def default_storage(environment: Mapping[str, str] = os.environ) -> str | None:
     """Return where checkpoints go that nobody gave a place for; None is the home."""
     return environment.get(STORAGE_VARIABLE) or None
-
-
-REGISTRY = "models:/"
-BY_NAME = (REGISTRY, *PLATFORM_PREFIXES, "untrained:")  # networks that come from no file of the user's
 
 
 def check_surroundings(
@@ -52,7 +54,7 @@ def check_surroundings(
         check_server_answers(address)
     if settings is not None:
         check_weights(settings.teacher.weights)
-        check_places(settings)
+        check_files(settings)
     if ray:
         check_address()
 
@@ -69,7 +71,7 @@ def check_weights(weights: str | None, *, where: str = "teacher.weights") -> Non
     _check_there(weights, where=where)
 
 
-def check_places(settings: ExperimentSettings) -> None:
+def check_files(settings: ExperimentSettings) -> None:
     """Raise ValueError if images or label embeddings are to come from a file or folder that does not exist."""
     dataset, label_embeddings = settings.dataset, settings.label_embeddings
     if dataset.path is not None and not (dataset.name == "torchvision" and dataset.download):

@@ -22,6 +22,7 @@ from dfkd.settings.identity import flatten, settings_key, shareable, to_dict
 from dfkd.tasks.accuracy import top1
 from dfkd.tasks.protocol import predict_logits
 from dfkd.teachers import Teacher, load_teacher
+from dfkd.tracking.home import is_new_store
 from dfkd.tracking.mlflow_tracker import MlflowTracking
 from dfkd.tracking.model_package import ModelDescription
 from dfkd.tracking.registry import RegisteredModel, register_teacher
@@ -57,20 +58,16 @@ def obtain_teacher(
         FloatingPointError: the training's loss is not finite.
         ValueError: the teacher cannot be had, or does not fit the data.
     """
-    if settings.teacher.weights is not None:
-        if retrain:
-            raise ValueError("teacher.weights: a teacher that is given cannot be trained anew; leave one of both out.")
-        teacher = read_teacher(settings.teacher, data, tracking_uri)
-        console.say(f"{teacher.label}: {teacher.provenance}")
-        return teacher
-    if data.train is None:
-        raise ValueError("teacher: it is to be trained, and there are no training images. Give teacher.weights.")
-    key = training_key(settings, data)
-    if not retrain and (uri := find_teacher(tracking_uri, key)) is not None:
+    found = find_existing_teacher(settings, data, tracking_uri=tracking_uri, retrain=retrain)
+    if found is not None:
+        teacher, uri = found
+        if uri is None:
+            console.say(f"{teacher.label}: {teacher.provenance}")
+            return teacher
         under = "" if name is None or uri.startswith(f"models:/{name}/") else f", and not registered again as '{name}'"
         console.say(f"teacher: {uri}, trained before with these settings{under} (--retrain-teacher trains it anew)")
-        return read_teacher(trained_before(settings, data, uri), data, tracking_uri)
-    name = name or teacher_name(data)
+        return teacher
+    key, name = training_key(settings, data), name or teacher_name(data)
     device = choose_device(settings)
     with (
         TrainingFolder(home / "teachers" / key, anew=retrain) as folder,
@@ -89,6 +86,35 @@ def obtain_teacher(
     shown = ", ".join(f"{metric} {percent(value)}" for metric, value in scores.items())
     console.say(f"teacher: registered as {registered.uri} ({shown})")
     return teacher
+
+
+def find_existing_teacher(
+    settings: ExperimentSettings, data: RealData, *, tracking_uri: str, retrain: bool = False
+) -> tuple[Teacher, str | None] | None:
+    """Return the teacher if it is there: the one given, or trained before, with the address of the latter.
+
+    Args:
+        settings: the experiment.
+        data: its real images.
+        tracking_uri: where MLflow is; a local store that is not there holds no teacher, and is not made.
+        retrain: look for none that was trained before.
+
+    Returns:
+        None where the teacher is to be trained, and can be.
+
+    Raises:
+        ValueError: it cannot be had, does not fit the data, or can neither be found nor trained.
+    """
+    if settings.teacher.weights is not None:
+        if retrain:
+            raise ValueError("teacher.weights: a teacher that is given cannot be trained anew; leave one of both out.")
+        return read_teacher(settings.teacher, data, tracking_uri), None
+    if data.train is None:
+        raise ValueError("teacher: it is to be trained, and there are no training images. Give teacher.weights.")
+    if retrain or is_new_store(tracking_uri):
+        return None
+    uri = find_teacher(tracking_uri, training_key(settings, data))
+    return None if uri is None else (read_teacher(trained_before(settings, data, uri), data, tracking_uri), uri)
 
 
 def read_teacher(source: TeacherSettings, data: RealData, tracking_uri: str) -> Teacher:

@@ -30,6 +30,16 @@ class Backbone(Protocol):
         ...
 
 
+def with_features(student: nn.Module, *, wanted_by: str) -> Backbone:
+    """Return the student, known to show its features; raise ValueError, naming who looks at them, if it does not."""
+    if not isinstance(student, Backbone):
+        raise ValueError(
+            f"student: {wanted_by} looks at features, and {type(student).__name__} shows none. Give it "
+            "forward_features, classify and feature_width, as dfkd.Backbone says, or take another method."
+        )
+    return student
+
+
 class Builder(Protocol):
     """A plain function that builds a network, with its paper's numbers in it."""
 

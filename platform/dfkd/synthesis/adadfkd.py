@@ -30,6 +30,7 @@ from dfkd.losses.entropy import information_entropy_loss
 from dfkd.losses.inversion import BatchNormStatistics, one_hot_loss
 from dfkd.losses.kd import kd_loss
 from dfkd.losses.relation import pairing_loss, ring_contrast, self_paced_weight
+from dfkd.models.protocol import with_features
 from dfkd.settings.synthesis import AdaDfkdSettings
 from dfkd.synthesis.feature_queue import FeatureQueue
 from dfkd.synthesis.online import Online
@@ -62,7 +63,7 @@ class AdaDfkd(Online):
             pair.teacher, num_classes=domain.num_classes, wanted_by="synthesis.method: 'adadfkd'"
         )
         super().__init__(settings, pair, domain, generator)
-        student: Any = pair.student
+        student = with_features(pair.student, wanted_by=settings.TITLE)
         head = RelationHead(student.feature_width, self.teacher_features.width).to(pair.device)
         reset_layers(head, generator)
         self.student_head: nn.Module = head

@@ -21,6 +21,7 @@ from dfkd.image_bank import BankSample
 from dfkd.initialisation import reset_layers
 from dfkd.losses.contrastive import cncl_pairs, contrast, supervised_pairs, view_pairs
 from dfkd.losses.inversion import BatchNormStatistics
+from dfkd.models.protocol import with_features
 from dfkd.noise import build_noise_layer
 from dfkd.settings.synthesis import CategoryAwareSettings
 from dfkd.synthesis.banked import Banked, BestBatch, descend
@@ -177,7 +178,8 @@ class CategoryAware(Banked):
     def _build_head(self) -> ProjectionHead | None:
         if self.settings.contrast.kind == "none":
             return None
-        head = ProjectionHead(self.pair.student.feature_width, self.settings.contrast.width)  # type: ignore[arg-type]
+        student = with_features(self.pair.student, wanted_by=self.settings.TITLE)
+        head = ProjectionHead(student.feature_width, self.settings.contrast.width)
         head.to(self.pair.device)
         reset_layers(head, self.random)
         return head

@@ -60,8 +60,12 @@ def as_default(tracking_uri: str) -> Iterator[None]:
             os.environ["MLFLOW_TRACKING_URI"] = before
 
 
-def check_reachable(tracking_uri: str) -> None:
+def check_reachable(tracking_uri: str, *, create: bool = True) -> None:
     """Return if MLflow answers at the address; create the store if it is a local file that is absent.
+
+    Args:
+        tracking_uri: see ``home.resolve_tracking_uri``.
+        create: else a store that is absent stays so, and only its folder is looked for.
 
     Raises:
         ConnectionError: within 15 seconds (a new local store may take longer), with what was tried and what to do.
@@ -70,7 +74,10 @@ def check_reachable(tracking_uri: str) -> None:
     try:
         local = tracking_uri.startswith("sqlite:")
         if local:
-            _check_database(Path(tracking_uri.removeprefix("sqlite:///")))  # MLflow would try for two minutes
+            _check_folder(file := Path(tracking_uri.removeprefix("sqlite:///")))
+            if not create and not file.exists():
+                return
+            _check_database(file)  # MLflow would try for two minutes
         client = import_mlflow().MlflowClient
         _within(60.0 if local else 8.0, lambda: client(tracking_uri).search_experiments(max_results=1))
     except Exception as error:
@@ -155,9 +162,12 @@ def _within(seconds: float, action: Callable[[], object]) -> None:
         raise outcome[0]
 
 
-def _check_database(file: Path) -> None:
+def _check_folder(file: Path) -> None:
     if not file.parent.is_dir():
         raise FileNotFoundError(f"there is no folder '{file.parent}'")
+
+
+def _check_database(file: Path) -> None:
     with contextlib.closing(sqlite3.connect(file)) as database:
         database.execute("PRAGMA schema_version")
 

@@ -73,6 +73,11 @@ def is_local_store(tracking_uri: str) -> bool:
     return tracking_uri.startswith(("sqlite:", "file:")) or "://" not in tracking_uri
 
 
+def is_new_store(tracking_uri: str) -> bool:
+    """Whether the store is a file that does not exist yet; a look into it through MLflow would make it."""
+    return tracking_uri.startswith("sqlite:///") and not Path(tracking_uri.removeprefix("sqlite:///")).exists()
+
+
 def artifact_location(tracking_uri: str, *, home: Path) -> str | None:
     """Return where a new experiment keeps its files; None where a server decides."""
     if tracking_uri.startswith(("http:", "https:", "databricks")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from dfkd.tracking.connection import import_mlflow
 from dfkd.tracking.mlflow_store import RUN_KEY_TAG
 
 PARENT_TAG, DESCRIPTION_TAG, SEARCH_TAG = "mlflow.parentRunId", "mlflow.note.content", "dfkd.search_id"
+PAGE = 1000  # runs
+SUGGESTED, SAME_NAMES = 50, 50  # runs that an error compares a name with; that resemble one
 SERIES = re.compile(r"images/(?P<key>.+)\+step\+(?P<step>\d+)\+timestamp\+\d+\+\w+\.png")  # as RunTracker names them
 
 
@@ -70,14 +72,15 @@ class RunReader:
             except Exception as error:
                 if getattr(error, "error_code", None) != "RESOURCE_DOES_NOT_EXIST":
                     raise
-        experiments = {each.name: each.experiment_id for each in self._client.search_experiments()}
-        if name in experiments and (newest := self._parents([experiments[name]])):
+        experiments = dict(self._experiments())
+        if name in experiments and (newest := self._parents([experiments[name]], most=1)):
             return newest[0]
-        parents = self._parents(list(experiments.values()))
-        for run in parents:
-            if name in (run.tags.get(SEARCH_TAG), run.name):
-                return run
-        known = [run.tags.get(SEARCH_TAG, run.run_id) for run in parents]
+        everywhere = list(experiments.values())
+        for field in (f"tags.`{SEARCH_TAG}`", "attributes.run_name"):
+            for run in self._parents(everywhere, _equals(field, name), most=SAME_NAMES):
+                if name in (run.tags.get(SEARCH_TAG), run.name):
+                    return run
+        known = [run.tags.get(SEARCH_TAG, run.run_id) for run in self._parents(everywhere, most=SUGGESTED)]
         listed = f" The newest: {', '.join(known[:5])}." if known else " There is none at all."
         raise ValueError(
             f"run: MLflow knows no run, search or distillation '{name}'.{did_you_mean(name, known)}{listed}"
@@ -88,20 +91,39 @@ class RunReader:
         experiment = self._client.get_run(run.run_id).info.experiment_id
         return self._search([experiment], f"tags.`{PARENT_TAG}` = '{run.run_id}'", order="ASC")
 
-    def _parents(self, experiments: list[str]) -> list[RecordedRun]:
-        """Return the runs that are within no other, the newest first."""
-        return [run for run in self._search(experiments, "", order="DESC") if PARENT_TAG not in run.tags]
+    def _experiments(self) -> Iterator[tuple[str, str]]:
+        """Give name and identifier of every experiment."""
+        token = None
+        while True:
+            page = self._client.search_experiments(page_token=token)
+            yield from ((each.name, each.experiment_id) for each in page)
+            if not (token := page.token):
+                return
 
-    def _search(self, experiments: list[str], condition: str, *, order: str) -> list[RecordedRun]:
+    def _parents(self, experiments: list[str], condition: str = "", *, most: int) -> list[RecordedRun]:
+        """Return runs that are within no other, the newest first."""
+        outermost = f"tags.`{PARENT_TAG}` IS NULL"
+        condition = f"{condition} AND {outermost}" if condition else outermost
+        return self._search(experiments, condition, order="DESC", most=most)
+
+    def _search(
+        self, experiments: list[str], condition: str, *, order: str, most: int | None = None
+    ) -> list[RecordedRun]:
+        """Return the runs that meet a condition; of very many, MLflow gives a page at a time."""
         found: list[RecordedRun] = []
         token = None
         while True:
             page = self._client.search_runs(
-                experiments, condition, order_by=[f"attributes.start_time {order}"], page_token=token
+                experiments,
+                condition,
+                max_results=most or PAGE,
+                order_by=[f"attributes.start_time {order}"],
+                page_token=token,
             )
             found += map(_recorded, page)
-            if not (token := page.token):
-                return found
+            token = page.token
+            if not token or (most is not None and len(found) >= most):
+                return found[:most]
 
     def curve(self, run: RecordedRun, metric: str) -> list[tuple[int, float]]:
         """Return the points of a metric over its steps; empty without the metric."""
@@ -129,6 +151,12 @@ class RunReader:
         versions = self._client.search_model_versions(f"run_id = '{run.run_id}'")
         newest = sorted(versions, key=lambda version: -int(version.version))
         return [(f"models:/{version.name}/{version.version}", version.description or "") for version in newest]
+
+
+def _equals(field: str, text: str) -> str:
+    """Return the condition that a field is this text, or resembles it: MLflow (3.17) has no way to escape a quote."""
+    plain = re.sub(r"['\"\\\\]", "_", text)
+    return f"{field} = '{text}'" if plain == text else f"{field} LIKE '{plain}'"  # _ stands for any character
 
 
 def _recorded(run: Any) -> RecordedRun:

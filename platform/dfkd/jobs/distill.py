@@ -172,8 +172,8 @@ def pin_checkpoints(folder: Path, place: str) -> None:
     known = file.read_text() if file.exists() else place
     if known != place:
         raise ValueError(
-            f"--storage: '{folder.name}' keeps its checkpoints at '{known}', not at '{place}'. Leave it out to go on, or "
-            "take another --name."
+            f"--storage: '{folder.name}' keeps its checkpoints at '{known}', not at '{place}'. Leave it out to go on, "
+            "or take another --name."
         )
     file.write_text(place)
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # it measures time: not beside other tests
+
 ROOT = Path(__file__).parents[2]
 SPACE = "search_spaces/cifar10_16px_cae.yaml"
 
@@ -35,7 +37,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_most_of_a_run_is_its_bare_passes(measured: dict[str, Any]) -> None:
     """Generous bounds: what they catch is a step that has become several times slower."""
     for part in ("distillation", "synthesis"):
-        assert 0.35 < measured[f"{part}_share_of_floor"] < 1.5
+        assert 0.35 < measured[f"{part}_share_of_floor"] < 2.0
 
 
 def test_the_parts_add_up_to_the_whole(measured: dict[str, Any]) -> None:

@@ -33,8 +33,8 @@ def config(max_workers: int, **types: dict[str, Any]) -> dict[str, Any]:
     return {"max_workers": max_workers, "head_node_type": "head", "available_node_types": {"head": HEAD} | types}
 
 
-def test_our_own_cluster_can_have_eight_gpus_though_none_is_up() -> None:
-    assert configured_growth(read_yaml(ROOT / "cluster.yaml")) == {"CPU": 36.0, "GPU": 8.0}
+def test_our_own_cluster_can_have_sixteen_gpus_though_none_is_up() -> None:
+    assert configured_growth(read_yaml(ROOT / "cluster.yaml")) == {"CPU": 132.0, "GPU": 16.0}
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,12 @@ def test_a_search_on_the_head_knows_what_may_come(
     shutil.copy(ROOT / "cluster.yaml", tmp_path / "ray_bootstrap_config.yaml")
     automatic = replace(tiny_settings(), device="auto")
     assert autoscales()
-    assert limits() == {"CPU": 36.0, "GPU": 8.0}
+    assert limits() == {"CPU": 132.0, "GPU": 16.0}
     assert uses_gpu(automatic) and not uses_gpu(tiny_settings())
-    assert [concurrent_trials(automatic, 1, wanted=wanted) for wanted in (None, 3, 99)] == [8, 3, 8]
-    check_fits(automatic, 8)
-    with pytest.raises(ValueError, match="workers: 9 needed, each with a GPU; the cluster can give 8 at most"):
-        check_fits(automatic, 9)
+    assert [concurrent_trials(automatic, 1, wanted=wanted) for wanted in (None, 3, 99)] == [16, 3, 16]
+    check_fits(automatic, 16)
+    with pytest.raises(ValueError, match="workers: 17 needed, each with a GPU; the cluster can give 16 at most"):
+        check_fits(automatic, 17)
 
 
 @pytest.mark.ray

@@ -21,8 +21,8 @@ def test_settings_rename_the_classes_one_for_one() -> None:
 
 
 def test_another_number_of_names_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected 2 names.*got 1"):
-        choose_class_names(DatasetSettings(class_names=("a",)), ("a", "b"), 2)
+    with pytest.raises(ValueError, match="expected 2 names.*got 3"):
+        choose_class_names(DatasetSettings(class_names=("a", "b", "c")), ("a", "b"), 2)
 
 
 def test_the_files_names_in_another_order_are_refused() -> None:

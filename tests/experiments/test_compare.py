@@ -39,6 +39,7 @@ def runs_of(home: Path) -> list[Any]:
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_comparison_from_the_file_to_the_leaderboard_over_an_interruption(
     run: Run, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:

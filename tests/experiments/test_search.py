@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from dfkd.tracking.connection import import_mlflow
+from dfkd.tracking.connection import as_default, import_mlflow
 
 pytestmark = pytest.mark.ray
 
@@ -97,13 +97,8 @@ def test_the_console_tells_what_happens_and_nothing_else(search: Search) -> None
 
 
 def test_the_champion_takes_images_and_gives_logits(search: Search) -> None:
-    mlflow = import_mlflow()
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(search.uri)
-    try:
-        model = mlflow.pytorch.load_model("models:/smoke@champion")
-    finally:
-        mlflow.set_tracking_uri(before)
+    with as_default(search.uri):
+        model = import_mlflow().pytorch.load_model("models:/smoke@champion")
     images = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     logits = model(images)
     assert logits.shape == (5, 10)

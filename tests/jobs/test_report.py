@@ -101,7 +101,8 @@ class Elements(HTMLParser):
 
 def report(home: Path, folder: Path, name: str) -> str:
     console = Console(io.StringIO())
-    file = run_report(name, output=str(folder / "r.html"), home=str(home), tracking_uri=None, console=console)
+    uri = default_tracking_uri(home)  # whatever the environment says
+    file = run_report(name, output=str(folder / "r.html"), home=str(home), tracking_uri=uri, console=console)
     return file.read_text(encoding="utf-8")
 
 

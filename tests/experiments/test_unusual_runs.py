@@ -14,6 +14,7 @@ from dfkd.tracking.connection import import_mlflow
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 SMOKE = "search_spaces/smoke.yaml"
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 Run = Callable[..., Any]
 
 
@@ -27,7 +28,7 @@ def teacher(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_search_without_any_real_image_registers_its_student(run: Run, tmp_path: Path, teacher: Path) -> None:
-    nothing = f"dataset={{name: none, image_size: 8, channels: 1, class_names: {[str(n) for n in range(10)]}}}"
+    nothing = f"dataset={{name: none, image_size: 8, channels: 1, class_names: [{', '.join(DIGITS)}]}}"
     home, outcome = tmp_path / "home", tmp_path / "outcome.json"
     options = ["--set", nothing, "--set", f"teacher.weights={teacher}", "--home", str(home), "--json", str(outcome)]
     done = run("search.py", SMOKE, *options, timeout=600)
@@ -36,7 +37,8 @@ def test_a_search_without_any_real_image_registers_its_student(run: Run, tmp_pat
     facts = json.loads(outcome.read_text())
     assert facts["model_uri"] == "models:/smoke/1" and facts["test"] == {}
     client = import_mlflow().MlflowClient(f"sqlite:///{home}/mlflow.db")
-    assert client.get_registered_model("smoke").aliases == {"candidate": "1", "champion": "1"}
+    aliases = client.get_registered_model("smoke").aliases
+    assert {alias: int(version) for alias, version in aliases.items()} == {"candidate": 1, "champion": 1}
 
 
 @pytest.mark.parametrize("metric", ["kl", "agreement_real"])

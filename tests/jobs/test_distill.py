@@ -11,8 +11,14 @@ from typing import Any
 import pytest
 
 from dfkd.jobs.console import Console
-from dfkd.jobs.distill import DistillOptions, known_storage, open_run_folder, pin_checkpoints, run_distillation
-from dfkd.jobs.search_folder import HOME_STORAGE
+from dfkd.jobs.distill import (
+    RUN_FOLDER,
+    DistillOptions,
+    known_storage,
+    open_run_folder,
+    pin_checkpoints,
+    run_distillation,
+)
 from dfkd.settings.experiment import ExperimentSettings, TeacherSettings, TeacherTrainingSettings
 from dfkd.settings.search import TrackingSettings
 from dfkd.tracking.connection import import_mlflow
@@ -31,7 +37,7 @@ def test_a_run_goes_on_where_its_checkpoints_are(tmp_path: Path, monkeypatch: py
     folder = tmp_path / "mine"
     folder.mkdir()
     assert known_storage(folder) is None
-    pin_checkpoints(folder, HOME_STORAGE)
+    pin_checkpoints(folder, RUN_FOLDER)
     monkeypatch.setenv("DFKD_STORAGE", "s3://bucket/dfkd")
     assert known_storage(folder) is None  # it began at home, whatever the head says now
     with pytest.raises(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dfkd.jobs.search import obtain_storage
-from dfkd.jobs.search_folder import TRIAL_RECORDS, SearchFolder, find_search_folder, new_search_folder
+from dfkd.jobs.search_folder import TRIAL_RECORDS, SearchFolder, find_search_folder, new_search_folder, storage_for
 from dfkd.jobs.search_options import SearchOptions
 from dfkd.search.load import load_space
 
@@ -84,6 +84,8 @@ def test_where_the_head_says_that_checkpoints_go_is_for_searches_that_begin(
     monkeypatch.setenv("DFKD_STORAGE", str(tmp_path / "shared"))
     assert obtain_storage(SearchOptions(), begun) == str(begun.path)
     assert obtain_storage(SearchOptions(), new) == str(tmp_path / "shared" / new.search_id)
+    assert [storage_for(None, begun), storage_for(None, None)] == [None, str(tmp_path / "shared")]
+    assert storage_for("s3://bucket", begun) == "s3://bucket"
     monkeypatch.setenv("DFKD_STORAGE", "")
     assert obtain_storage(SearchOptions(), new) == str(tmp_path / "shared" / new.search_id)
 
@@ -94,7 +96,7 @@ def test_checkpoints_stay_where_the_search_began_whatever_storage_is_given_later
     plain, given = SearchOptions(), SearchOptions(storage=str(tmp_path / "shared"))
     assert obtain_storage(plain, at_home) == str(at_home.path)
     assert at_home.shared_storage is None
-    with pytest.raises(ValueError, match="run with storage 'its own folder', and now it is '.*/shared/smoke"):
+    with pytest.raises(ValueError, match="run with storage 'the search's own folder', and now it is '.*/shared/smoke"):
         obtain_storage(given, at_home)
     assert obtain_storage(plain, at_home) == str(at_home.path)
 

@@ -125,9 +125,7 @@ def _comparing(
             Comparing(
                 comparison=comparison,
                 folder=folder,
-                storage=resolve_storage(
-                    options.storage or default_storage() or str(home / "comparisons"), name=f"{name}/checkpoints"
-                ),
+                storage=resolve_storage(shared or str(home / "comparisons"), name=f"{name}/checkpoints"),
                 data=data,
                 teachers={
                     which: obtain_teacher(experiment, data, home=home, tracking_uri=tracking_uri, console=console)

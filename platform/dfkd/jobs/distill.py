@@ -32,7 +32,6 @@ from dfkd.jobs.preparation import check_places, resolve_storage
 from dfkd.jobs.probe_cache import obtain_probe_set
 from dfkd.jobs.ray_cluster import connected
 from dfkd.jobs.rehearsal import embed_all, rehearse, rehearse_untrained
-from dfkd.jobs.search_folder import HOME_STORAGE
 from dfkd.jobs.students import judge, load_student
 from dfkd.jobs.surroundings import default_storage
 from dfkd.jobs.teacher import obtain_teacher
@@ -49,6 +48,7 @@ from dfkd.tracking.mlflow_tracker import MlflowTracking
 from dfkd.tracking.protocol import Tracker
 
 CHECKPOINTS_FILE = "checkpoints.txt"  # in a run's folder: where its checkpoints lie
+RUN_FOLDER = "its own folder"  # where they lie without a storage: in words, since a home may be moved
 SETTINGS_FILE = "settings.json"  # in the folder of a run
 
 
@@ -89,7 +89,7 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
     curve = Curve(folder / "curve.json")
     with _cluster_for(settings, tracking_uri=tracking_uri, storage=storage):
         shared = None if storage is None else resolve_storage(storage, name=run_id)
-        pin_checkpoints(folder, shared or HOME_STORAGE)
+        pin_checkpoints(folder, shared or RUN_FOLDER)
         checkpoints = shared or str(folder)
         data = load_dataset(settings.dataset)
         label_embeddings = embed_all([settings], data.class_names)
@@ -159,11 +159,11 @@ def known_storage(folder: Path) -> str | None:
     if not file.exists():
         return default_storage()
     place = file.read_text()
-    return None if place == HOME_STORAGE else place.removesuffix(f"/{folder.name}")
+    return None if place == RUN_FOLDER else place.removesuffix(f"/{folder.name}")
 
 
 def pin_checkpoints(folder: Path, place: str) -> None:
-    """Remember where a run keeps its checkpoints: a folder or URI, or ``HOME_STORAGE``.
+    """Remember where a run keeps its checkpoints: a folder or URI, or ``RUN_FOLDER``.
 
     Raises:
         ValueError: it began elsewhere, and would begin again here.

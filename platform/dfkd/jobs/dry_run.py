@@ -11,13 +11,12 @@ from dfkd.assembly import build_student, choose_device
 from dfkd.cluster.resources import trials_that_fit
 from dfkd.config import look_up
 from dfkd.jobs.console import Console, duration
-from dfkd.jobs.distill import DistillOptions
-from dfkd.jobs.dry_run_checks import Checked, check_distillation, check_search
+from dfkd.jobs.distill import DistillOptions, known_storage
+from dfkd.jobs.dry_run_checks import NEW_NAME, Checked, check_distillation, check_search
 from dfkd.jobs.epoch_seconds import EpochSeconds, time_epochs
-from dfkd.jobs.search_folder import TRIAL_RECORDS, SearchFolder
+from dfkd.jobs.search_folder import TRIAL_RECORDS, SearchFolder, storage_for
 from dfkd.jobs.search_options import SearchOptions
 from dfkd.jobs.students import count_parameters
-from dfkd.jobs.surroundings import default_storage
 from dfkd.jobs.time_left import seconds_left
 from dfkd.jobs.trial_records import TrialRecords
 from dfkd.search.space import CHECK_WORKERS, SearchSpace
@@ -53,7 +52,7 @@ def show_search_plan(space: SearchSpace, options: SearchOptions, console: Consol
     checks += [f"{searched.seed_repeats} of the default settings under other seeds"] if searched.seed_repeats else []
     checks += [f"{searched.trials - space.reserved_trials} searched by {searched.sampler.name}"]
     folder = earlier.path if earlier else f"{home}/searches/{searched.name}-<time>"
-    storage = options.storage or (earlier.shared_storage if earlier else default_storage()) or f"{home}/searches"
+    storage = storage_for(options.storage, earlier) or f"{home}/searches"
     at_once = f"{trials_at_once} at a time here" if trials_at_once else "as many at a time as the cluster allows"
     before = f", {ended} of which have ended" if ended else ""
     lines = [
@@ -83,13 +82,14 @@ def show_distillation_plan(settings: ExperimentSettings, options: DistillOptions
     checked = check_distillation(settings, options, home=home, tracking_uri=tracking_uri)
     lines, seconds = _experiment(settings, checked, console, threads=None if settings.workers == 1 else 1)
     also = [("also", "the teacher itself, pruned and in int8")] if options.compress_teacher else []
-    shared = options.storage or default_storage()
+    folder = home / "distillations" / (options.name or NEW_NAME)
+    shared = options.storage or known_storage(folder)
     under = f"; checkpoints under {shared}" if shared else ""
     lines += [
         ("judged by", ", ".join(settings.tasks)),
         *also,
         ("MLflow", f"experiment 'distillations' at {without_credentials(tracking_uri)}"),
-        ("writes", f"{home}/distillations/{options.name or '<a new name>'}{under}"),
+        ("writes", f"{folder}{under}"),
         *_outcome(options.json_file),
         ("time", f"about {duration(seconds.of_run(settings))} of distillation, {seconds.sentence()}"),
     ]

@@ -16,10 +16,10 @@ from dfkd.data import load_dataset
 from dfkd.data.real_data import RealData
 from dfkd.export import require_onnx
 from dfkd.jobs.command import open_output
-from dfkd.jobs.distill import DistillOptions, check_run_folder
+from dfkd.jobs.distill import DistillOptions, check_run_folder, known_storage
 from dfkd.jobs.preparation import check_objective, storage_uri, try_storage
 from dfkd.jobs.rehearsal import embed_all, rehearse, untrained_teacher
-from dfkd.jobs.search_folder import SearchFolder, find_search_folder
+from dfkd.jobs.search_folder import SearchFolder, find_search_folder, storage_for
 from dfkd.jobs.search_options import SearchOptions
 from dfkd.jobs.students import count_parameters
 from dfkd.jobs.teacher import find_existing_teacher, teacher_name
@@ -31,6 +31,8 @@ from dfkd.settings.search import ObjectiveSettings
 from dfkd.tasks.further_objectives import check_data
 from dfkd.teachers import Teacher
 from dfkd.tracking.connection import check_reachable
+
+NEW_NAME = "<a new name>"  # of a run that was given none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,7 @@ def check_search(
         OSError: a place cannot be written.
     """
     earlier = find_search_folder(home, space) if options.resume else None
-    check_outputs(options.json_file, options.storage, tracking_uri)
+    check_outputs(options.json_file, storage_for(options.storage, earlier), tracking_uri)
     if earlier is not None and options.storage is not None:
         earlier.check_pinned(storage=storage_uri(options.storage, name=earlier.search_id))
     checked = check_experiments(
@@ -88,7 +90,8 @@ def check_distillation(
     """
     if options.compress_teacher:
         require_onnx("--compress-teacher")
-    check_outputs(options.json_file, options.storage, tracking_uri)
+    storage = options.storage or known_storage(home / "distillations" / (options.name or NEW_NAME))
+    check_outputs(options.json_file, storage, tracking_uri)
     if options.name is not None:
         check_run_folder(home / "distillations" / options.name, settings)
     checked = check_experiments([settings], tracking_uri)

@@ -31,7 +31,14 @@ from dfkd.jobs.probe_cache import obtain_probe_set, probe_hash
 from dfkd.jobs.ray_cluster import connected
 from dfkd.jobs.rehearsal import embed_all, rehearse, rehearse_untrained
 from dfkd.jobs.running import Running
-from dfkd.jobs.search_folder import HOME_STORAGE, TRIAL_RECORDS, SearchFolder, find_search_folder, new_search_folder
+from dfkd.jobs.search_folder import (
+    HOME_STORAGE,
+    TRIAL_RECORDS,
+    SearchFolder,
+    find_search_folder,
+    new_search_folder,
+    storage_for,
+)
 from dfkd.jobs.search_listener import SearchListener
 from dfkd.jobs.search_options import SearchOptions
 from dfkd.jobs.story import last_screen, outcome_as_json
@@ -77,8 +84,7 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
     try_weights(space.resolve({}).teacher)
     check_reachable(tracking_uri)
     with connected():
-        shared_storage = options.storage or (earlier.shared_storage if earlier else default_storage())
-        check_cluster(space, tracking_uri=tracking_uri, storage=shared_storage)
+        check_cluster(space, tracking_uri=tracking_uri, storage=storage_for(options.storage, earlier))
         space = with_checks_that_fit(space, console)
         data = load_dataset(space.resolve({}).dataset)
         check_objective(space.settings.objective, space.resolve({}), data)

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dfkd.jobs.surroundings import default_storage
 from dfkd.search.space import SearchSpace
 from dfkd.settings.identity import to_dict
 
 #: Where checkpoints go without ``--storage``: remembered in words, since a home may be moved.
-HOME_STORAGE = "its own folder"
+HOME_STORAGE = "the search's own folder"
 TRIAL_RECORDS = "trial_records"  # in the folder of a search
 
 
@@ -70,6 +71,14 @@ class SearchFolder:
     @property
     def _file(self) -> Path:
         return self.path / "search.json"
+
+
+def storage_for(given: str | None, earlier: SearchFolder | None) -> str | None:
+    """Return the storage that all nodes share of a search: as given, where it began, or as the environment says.
+
+    None keeps checkpoints in the search's own folder. What the environment says is for searches that begin.
+    """
+    return given or (earlier.shared_storage if earlier else default_storage())
 
 
 def find_search_folder(home: Path, space: SearchSpace) -> SearchFolder:

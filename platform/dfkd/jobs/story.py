@@ -36,8 +36,8 @@ def description(running: Running, outcome: Outcome) -> str:
     data_free = "" if settings.synthesis.FROM_REAL_IMAGES else "data-free "
     lines = [
         f"## {space.settings.name}: the best {data_free}student of {teacher.architecture}{shifted}",
-        f"Students learnt from {settings.learnt_from}. Data for reports: {running.data.title}. One of the trials was "
-        f"chosen by {space.settings.selection_data}. {test_table(outcome)}",
+        f"Students learnt from {settings.learnt_from}. Data for reports: {running.data.title}. The choice "
+        f"among trials used {space.settings.selection_data}. {test_table(outcome)}",
         "",
         f"**Chosen:** trial {choice.record.number + 1}, {_settings_in_words(choice.record)}{against_default(choice)}. "
         f"Differences below {choice.margin.value:.4f} count as ties ({choice.margin.source}).",

@@ -197,8 +197,8 @@ def make_optimizer(network: nn.Module, settings: DistillationSettings) -> torch.
     """Return the student's optimiser."""
     parameters, rate, decay = network.parameters(), settings.learning_rate, settings.weight_decay
     if settings.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
-    return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, weight_decay=decay)
+        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True)
+    return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, weight_decay=decay, fused=True)
 
 
 def set_learning_rate(run: Distillation, *, progress: float) -> None:

@@ -193,4 +193,6 @@ class CategoryAware(Banked):
         """Start the generator afresh, and its optimiser with it, whose moments belong to the old weights."""
         self.generator.reset_parameters(self.random)
         parameters = [*self.generator.parameters(), *self.noise.parameters()]
-        self.optimizer = torch.optim.Adam(parameters, lr=self.settings.learning_rate, betas=self.settings.betas)
+        self.optimizer = torch.optim.Adam(
+            parameters, lr=self.settings.learning_rate, betas=self.settings.betas, fused=True
+        )

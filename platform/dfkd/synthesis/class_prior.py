@@ -42,7 +42,7 @@ def estimate_class_prior(teacher: nn.Module, domain: Domain, *, device: torch.de
     coarse_shape = (count, domain.channels, -(-domain.height // 2), -(-domain.width // 2))
     coarse = torch.randn(coarse_shape, generator=random, device=device)
     pixel_logits = F.interpolate(coarse, size=(domain.height, domain.width), mode="bilinear").requires_grad_()
-    optimizer = torch.optim.Adam([pixel_logits], lr=LEARNING_RATE)
+    optimizer = torch.optim.Adam([pixel_logits], lr=LEARNING_RATE, fused=True)
     shares = torch.zeros(count, domain.num_classes, device=device)
     with batch_norm_statistics(teacher) as statistics:
         for _ in range(STEPS):

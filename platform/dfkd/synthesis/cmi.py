@@ -58,7 +58,7 @@ class ContrastiveInversion(Banked):
         labels = labels.sort().values  # so that a preview shows images of a class side by side
         reset_layers_normally(self.generator, self.random)
         optimizer = torch.optim.Adam(
-            [*self.generator.parameters(), latents], lr=settings.learning_rate, betas=settings.betas
+            [*self.generator.parameters(), latents], lr=settings.learning_rate, betas=settings.betas, fused=True
         )
         best, best_features = BestBatch(device), BestBatch(device)
         terms: dict[str, Tensor] = {}

@@ -97,7 +97,7 @@ class CPNet(Banked):
         self.noise.start_round(self.random)
         drawn = self.noise.draw(labels, self.random)
         parameters = [*self.generator.parameters(), *self.noise.parameters()]
-        optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, betas=settings.betas)
+        optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, betas=settings.betas, fused=True)
         best = BestBatch(labels.device)
         terms: dict[str, Tensor] = {}
         for _ in range(settings.generator_steps):

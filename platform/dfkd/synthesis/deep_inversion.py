@@ -51,7 +51,7 @@ class DeepInversion(Banked):
         labels = draw_labels(self.class_prior, settings.batch_size, self.random)  # [B]
         shape = (settings.batch_size, *domain.image_shape)
         pixels = torch.randn(shape, generator=self.random, device=labels.device).requires_grad_()  # normalised
-        optimizer = torch.optim.Adam([pixels], lr=settings.learning_rate, betas=settings.betas)
+        optimizer = torch.optim.Adam([pixels], lr=settings.learning_rate, betas=settings.betas, fused=True)
         best = BestBatch(labels.device)
         terms: dict[str, Tensor] = {}
         for _ in range(settings.image_steps):

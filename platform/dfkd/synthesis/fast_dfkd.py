@@ -43,7 +43,10 @@ class FastDfkd(Banked):
         ).to(pair.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.generator.reset_parameters(self.random)
         self.meta_optimizer = torch.optim.Adam(
-            self.generator.parameters(), lr=settings.learning_rate * settings.generator_steps, betas=settings.betas
+            self.generator.parameters(),
+            lr=settings.learning_rate * settings.generator_steps,
+            betas=settings.betas,
+            fused=True,
         )
 
     def start_epoch(self, epoch: int) -> None:
@@ -68,6 +71,7 @@ class FastDfkd(Banked):
             [{"params": adapted.parameters()}, {"params": [latents], "lr": settings.latents_learning_rate}],
             lr=settings.learning_rate,
             betas=settings.betas,
+            fused=True,
         )
         best = BestBatch(device)
         terms: dict[str, Tensor] = {}

@@ -54,7 +54,7 @@ class GenerativeMemory:
             network.to(pair.device, memory_format=layout)  # type: ignore[call-overload]
             reset_layers(network, random)
         parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
-        self.optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate)
+        self.optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True)
 
     def recall(self, count: int) -> Tensor:
         """Return remembered images [count, C, H, W] in [0, 1], without gradient."""
@@ -95,7 +95,7 @@ class GenerativeMemory:
     def _improve(self, latents: Tensor) -> Tensor:
         """Move latents [B, Z] towards images that the teacher is sure of, and keep them near a standard Gaussian."""
         latents.requires_grad_()
-        optimizer = torch.optim.Adam([latents], lr=self.settings.latent_learning_rate)
+        optimizer = torch.optim.Adam([latents], lr=self.settings.latent_learning_rate, fused=True)
         for _ in range(self.settings.latent_steps):
             logits = self.teacher(self.domain.normalise(self.decoder(latents)))
             loss = self._match(logits) + latent_moments_loss(latents)

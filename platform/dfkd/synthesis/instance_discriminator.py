@@ -39,7 +39,7 @@ class InstanceDiscriminator:
         self.settings, self.random = settings, generator
         self.head = ProjectionHead(feature_width, settings.width).to(device)
         reset_layers(self.head, generator)
-        self.optimizer = torch.optim.Adam(self.head.parameters(), lr=learning_rate)
+        self.optimizer = torch.optim.Adam(self.head.parameters(), lr=learning_rate, fused=True)
         self.memory = FeatureMemory(settings.memory_capacity, width=2 * feature_width, device=device)
 
     def contrast(self, local: Tensor, whole: Tensor) -> Tensor:

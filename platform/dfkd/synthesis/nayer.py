@@ -60,6 +60,7 @@ class Nayer(Banked):
             [*self.generator.parameters(), *self.noise.parameters()],
             lr=self.settings.learning_rate,
             betas=self.settings.betas,
+            fused=True,
         )
         drawn = self.noise.draw(labels, self.random)  # nothing: the layer's weights are the noise
         best = BestBatch(labels.device)

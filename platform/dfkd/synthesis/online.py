@@ -45,7 +45,9 @@ class Online(ABC):
             settings.generator, latent_width=settings.latent_width, image_shape=domain.image_shape
         ).to(pair.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         reset_layers(self.generator, generator)
-        self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=settings.learning_rate, betas=settings.betas)
+        self.optimizer = torch.optim.Adam(
+            self.generator.parameters(), lr=settings.learning_rate, betas=settings.betas, fused=True
+        )
 
     @abstractmethod
     def generator_loss(self, images: Tensor, statistics: BatchNormStatistics) -> tuple[Tensor, dict[str, Tensor]]:

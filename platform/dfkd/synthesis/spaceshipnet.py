@@ -69,7 +69,9 @@ class SpaceshipNet(Banked):
         settings, device = self.settings, self.pair.device
         labels = draw_labels(self.class_prior, settings.batch_size, self.random)  # [B]
         latents = torch.randn(settings.batch_size, settings.latent_width, generator=self.random, device=device)
-        optimizer = torch.optim.Adam(self.generator.parameters(), lr=settings.learning_rate, betas=settings.betas)
+        optimizer = torch.optim.Adam(
+            self.generator.parameters(), lr=settings.learning_rate, betas=settings.betas, fused=True
+        )
         best = [BestBatch(device) for _ in range(1 + len(settings.stages))]  # images, then features of each stage
         terms: dict[str, Tensor] = {}
         for _ in range(settings.generator_steps):

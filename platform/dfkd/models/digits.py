@@ -18,7 +18,9 @@ class DigitsNetwork(nn.Module):
         in_channels: C of an image; H and W are free.
     """
 
-    def __init__(self, widths: tuple[int, ...], *, halving: tuple[int, ...], num_classes: int, in_channels: int) -> None:
+    def __init__(
+        self, widths: tuple[int, ...], *, halving: tuple[int, ...], num_classes: int, in_channels: int
+    ) -> None:
         super().__init__()
         self.feature_width: int = widths[-1]
         self.convolutions = nn.ModuleList()

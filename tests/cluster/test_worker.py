@@ -128,6 +128,20 @@ def _interrupt_and_resume(
         assert torch.equal(tensor, student.state_dict()[name]), name
 
 
+def test_a_run_that_ends_early_is_the_beginning_of_a_whole_one(
+    tiny_settings: Make, tiny_materials: Materials, tmp_path: Path
+) -> None:
+    settings, store, epochs = tiny_settings(), CheckpointStore(str(tmp_path)), TOTAL_EPOCHS - 1
+    whole, _ = run(settings, tiny_materials)
+    reports: list[Report] = []
+    run_worker(settings, tiny_materials, LocalSession(CPU, reports.append, store), epochs=epochs)
+    assert without_times(reports) == without_times(whole[:epochs])
+    assert not any(report["finished"] for report in reports)
+    again: list[Report] = []
+    run_worker(settings, tiny_materials, LocalSession(CPU, again.append, store), epochs=epochs)
+    assert without_times(again) == without_times(reports[-1:])  # its end is known, and nothing is run anew
+
+
 def test_the_time_of_a_run_goes_on_after_an_interruption(
     tiny_settings: Make, tiny_materials: Materials, tmp_path: Path
 ) -> None:

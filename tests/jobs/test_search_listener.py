@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dfkd.cluster.trial import TrialPlan
 from dfkd.cluster.worker import PREVIEW_KEY, WARNING_KEY
 from dfkd.jobs.console import Console
 from dfkd.jobs.search_listener import SearchListener
@@ -25,14 +26,21 @@ FIRST, SECOND = {RATE: 0.2, KIND: "none"}, {RATE: 0.3, KIND: "none"}
 class Stage:
     """A listener with all that it tells things to: a search of the smoke space, three epochs a trial."""
 
-    def __init__(self, home: Path, search_id: str, phase: str = "workers=1") -> None:
+    def __init__(self, home: Path, search_id: str, phase: str = "workers=1", student_epochs: int | None = None) -> None:
         self.uri, self.search_id = f"sqlite:///{home}/mlflow.db", search_id
         self.space = load_space(str(SMOKE), [phase])
         self.records, self.stream = TrialRecords(home / search_id), io.StringIO()
         self.tracking = MlflowTracking(self.uri, home, search_id)
         self.tracking.open_parent("smoke", search_id, {"dfkd.kind": "search"})
         self.listener = SearchListener(
-            resolve=self.space.resolve,
+            plan=TrialPlan(
+                space=self.space,
+                storage=str(home),
+                workers=self.space.resolve({}).workers,
+                image_every=0,
+                student_epochs=student_epochs,
+            ),
+            check_epochs=2,
             defaults=self.space.defaults(),
             objective="probe/agreement",
             better=lambda first, second: first > second,
@@ -77,10 +85,10 @@ def make_stage(home: Path, request: pytest.FixtureRequest) -> Iterator[Callable[
     """Make the stage of a driver, its search named after the test; a second goes on with the search of the first."""
     stages: list[Stage] = []
 
-    def make(phase: str = "workers=1") -> Stage:
+    def make(phase: str = "workers=1", student_epochs: int | None = None) -> Stage:
         for stage in stages:
             stage.tracking.close()
-        stages.append(Stage(home, re.sub(r"\W+", "-", request.node.name), phase))
+        stages.append(Stage(home, re.sub(r"\W+", "-", request.node.name), phase, student_epochs))
         return stages[-1]
 
     yield make
@@ -270,6 +278,22 @@ def test_default_settings_say_what_they_differ_in(make_stage: Callable[..., Stag
     stage = make_stage(phase)
     stage.listener.started(stage.space.defaults())
     assert stage.lines == [f"trial 1/3 starts: {name}"]
+
+
+def test_the_run_with_two_workers_ends_where_it_is_compared(make_stage: Callable[..., Stage]) -> None:
+    check = make_stage("workers=2", student_epochs=1)
+    default = check.space.defaults()
+    check.listener.started(default)
+    assert progress_line(check, default, 0, 0.1).startswith("trial 1/3 epoch 1/2: filling the image bank | about ")
+    check.report(default, 1, 0.4)
+    check.listener.ended(default, error=None)
+    search = make_stage()
+    search.run(default, [0.1, 0.5, 0.6])
+    two_workers, one_worker = search.records.all()
+    assert (two_workers.status, two_workers.metrics["probe/agreement"]) == ("stopped", 0.4)
+    assert (one_worker.status, one_worker.metrics["probe/agreement"]) == ("complete", 0.6)
+    assert one_worker.metrics_at_check is not None
+    assert one_worker.metrics_at_check["probe/agreement"] == 0.5  # after as many epochs as the other had
 
 
 def test_a_trials_run_names_no_place_on_this_machine(home: Path) -> None:

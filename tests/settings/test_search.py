@@ -67,6 +67,7 @@ def test_a_name_that_the_registry_refuses_is_an_error(name: str) -> None:
         ({"trials": 0}, "trials: expected a number of at least 1"),
         ({"parameters": {}}, "parameters: expected at least one range"),
         ({"concurrency": 0}, "concurrency: expected"),
+        ({"workers_check_epochs": 0}, "workers_check_epochs: expected"),
         ({"tie_margin": -0.1}, "tie_margin: expected"),
     ],
 )

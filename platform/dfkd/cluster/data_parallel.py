@@ -26,6 +26,7 @@ def run_data_parallel(
     materials: Materials,
     uri: str,
     *,
+    epochs: int | None = None,
     image_every: int,
     callbacks: list[train.UserCallback],
     restarts: int = 0,
@@ -36,6 +37,7 @@ def run_data_parallel(
         settings: the experiment.
         materials: teacher, probe set and validation images.
         uri: where checkpoints go.
+        epochs: after how many, warm-up included, to end; None: after all.
         image_every: epochs between previews of synthetic images; 0 sends none.
         callbacks: hear of reports, in Ray Train's controller.
         restarts: how often all workers may start again from the newest checkpoint after one died.
@@ -52,7 +54,13 @@ def run_data_parallel(
     for restarts_left in reversed(range(1 + restarts)):
         trainer = TorchTrainer(
             _train_loop,
-            train_loop_config={"settings": settings, "materials": materials, "uri": uri, "image_every": image_every},
+            train_loop_config={
+                "settings": settings,
+                "materials": materials,
+                "uri": uri,
+                "epochs": epochs,
+                "image_every": image_every,
+            },
             scaling_config=train.ScalingConfig(
                 num_workers=settings.workers, use_gpu=gpu, resources_per_worker={"GPU": 1} if gpu else {"CPU": 1}
             ),
@@ -144,4 +152,10 @@ def _train_loop(config: dict[str, Any]) -> None:
 
     device: torch.device = ray.train.torch.get_device()
     session = ParallelSession(device, ray.train.report, CheckpointStore(config["uri"]))
-    run_worker(config["settings"], config["materials"], session, image_every=config["image_every"])
+    run_worker(
+        config["settings"],
+        config["materials"],
+        session,
+        epochs=config["epochs"],
+        image_every=config["image_every"],
+    )

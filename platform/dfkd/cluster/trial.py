@@ -33,6 +33,8 @@ class TrialPlan:
         workers: data-parallel workers of each trial; one runs in the trial's own process.
         image_every: epochs between previews of synthetic images; 0 sends none.
         seed: of each trial, in place of the space's.
+        student_epochs: in which the student of each trial learns, warm-up apart, under the schedule of all of them; a
+            trial ends after these. None: all.
     """
 
     space: SearchSpace
@@ -40,12 +42,18 @@ class TrialPlan:
     workers: int
     image_every: int
     seed: int | None = None
+    student_epochs: int | None = None
 
     def resolve(self, params: Mapping[str, Any]) -> ExperimentSettings:
         """Return the complete settings of a trial."""
         settings = self.space.resolve(params)
         seed = settings.seed if self.seed is None else self.seed
         return dataclasses.replace(settings, workers=self.workers, seed=seed)
+
+    def epochs(self, settings: ExperimentSettings) -> int:
+        """Return after how many epochs, warm-up included, a trial of these settings ends."""
+        wanted = math.inf if self.student_epochs is None else settings.warm_up_epochs + self.student_epochs
+        return int(min(wanted, settings.total_epochs))
 
     def key(self, params: Mapping[str, Any]) -> str:
         """Return what is equal for trials that would come out the same."""
@@ -72,7 +80,14 @@ def run_trial(params: dict[str, Any], *, plan: TrialPlan, materials: Materials, 
             device, objectives = choose_device(settings), plan.space.settings.further_objectives
             session = LocalSession(device, tune.report, CheckpointStore(plan.trial_uri(settings)))
             read_off = partial(further_scores, objectives, teacher=materials.teacher, device=device)
-            run_worker(settings, materials, session, image_every=plan.image_every, at_end=read_off)
+            run_worker(
+                settings,
+                materials,
+                session,
+                epochs=plan.epochs(settings),
+                image_every=plan.image_every,
+                at_end=read_off,
+            )
         else:
             _run_on_ray_train(settings, materials, plan)
     except RUN_ERRORS as error:
@@ -88,6 +103,7 @@ def _run_on_ray_train(settings: ExperimentSettings, materials: Materials, plan: 
         settings,
         materials,
         plan.trial_uri(settings),
+        epochs=plan.epochs(settings),
         image_every=plan.image_every,
         callbacks=[TuneReportCallback()],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -63,6 +64,7 @@ def run_worker(
     materials: Materials,
     session: Session,
     *,
+    epochs: int | None = None,
     image_every: int = 0,
     at_end: Callable[[nn.Module], dict[str, float]] | None = None,
 ) -> nn.Module:
@@ -72,6 +74,7 @@ def run_worker(
         settings: the experiment.
         materials: teacher, probe set, real images for reports, label embeddings, and the images of a baseline.
         session: this worker's surroundings.
+        epochs: after how many, warm-up included, to end; the schedule stays that of all of them. None: after all.
         image_every: epochs between previews of synthetic images; 0 sends none.
         at_end: from the trained student to metrics that its last report holds besides.
 
@@ -99,11 +102,13 @@ def run_worker(
         told = {}
     started = time.monotonic()
     began = started - (saved["report"]["time/elapsed_seconds"] if saved else 0.0)  # as if it had run until now
-    for epoch_report in distill(run):
-        last = run.epoch == run.total_epochs
+    end = run.total_epochs if epochs is None else epochs
+    for epoch_report in itertools.islice(distill(run), max(0, end - run.epoch)):
+        last, finished = run.epoch == end, run.epoch == run.total_epochs
         seconds = time.monotonic() - started
         metrics = session.average(run.network, epoch_report.metrics)
-        report: Report = metrics | {"epoch": epoch_report.epoch, "time/epoch_seconds": seconds, "finished": last}
+        report: Report = metrics | {"epoch": epoch_report.epoch, "time/epoch_seconds": seconds}
+        report["finished"] = finished
         report[DEVICE_KEY] = describe_device(session.device)
         report |= {f"time/{part}_seconds": value for part, value in epoch_report.seconds.items()}
         report["time/elapsed_seconds"] = time.monotonic() - began  # evaluation, checkpoints, reports; no interruption

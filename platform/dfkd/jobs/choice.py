@@ -27,7 +27,7 @@ class Choice:
         best: the trial with the best objective, which lost if it was tied with the default settings.
         margin: objectives that differ by less were ties.
         default: the default settings' trial, if it ran to its end.
-        check: the default settings with another number of workers, if they ran to their end.
+        check: the default settings with another number of workers, if they ran as far as they were to run.
         trust: how good a choice without labels was, in hindsight.
         front: of a search with several objectives, whose rule chose; None with one.
     """
@@ -57,12 +57,12 @@ def choose_trial(running: Running) -> Choice:
     best = choose(scores, objective.goal)
     selected = next(score for score in scores if score.key == front.chosen) if front else chosen
     by_key = {record.key: record for record in records}
-    defaults = [record for record in running.records.all() if record.is_default and record.status == "complete"]
+    defaults = [r for r in running.records.all() if r.is_default and r.status in ("complete", "stopped")]
     return Choice(
         record=by_key[selected.key],
         best=by_key[best.key],
         margin=margin,
-        default=next((record for record in defaults if record in records), None),
+        default=next((record for record in defaults if record in records and record.status == "complete"), None),
         check=next((record for record in defaults if record.workers != running.plan().workers), None),
         trust=trust_report(
             blind[2],

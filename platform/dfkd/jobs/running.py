@@ -43,14 +43,17 @@ class Running:
     tracking: MlflowTracking
     console: Console
 
-    def plan(self, *, workers: int | None = None, seed: int | None = None) -> TrialPlan:
-        """Return what the trials of a phase share; workers and seed are those of the search unless given."""
+    def plan(
+        self, *, workers: int | None = None, seed: int | None = None, student_epochs: int | None = None
+    ) -> TrialPlan:
+        """Return what the trials of a phase share; workers, seed and epochs are those of the search unless given."""
         return TrialPlan(
             space=self.space,
             storage=self.storage,
             workers=workers or self.space.resolve({}).workers,
             image_every=self.space.settings.tracking.previews_every,
             seed=seed,
+            student_epochs=student_epochs,
         )
 
     def searched(self) -> list[TrialRecord]:

@@ -211,7 +211,8 @@ def listener_of(running: Running, plan: TrialPlan) -> SearchListener:
     """Return who hears of a phase's trials."""
     maximise = running.objective.mode == "max"
     return SearchListener(
-        resolve=plan.resolve,
+        plan=plan,
+        check_epochs=check_plan(running).epochs(running.space.resolve({})) if running.space.checks_workers else None,
         defaults=running.space.defaults(),
         objective=running.objective.metric,
         better=(lambda first, second: first > second) if maximise else (lambda first, second: first < second),
@@ -226,7 +227,12 @@ def listener_of(running: Running, plan: TrialPlan) -> SearchListener:
 def check_workers(running: Running) -> None:
     """Run the default settings once, alone, with two workers on Ray Train, unless the search does so anyway."""
     if running.space.checks_workers:
-        run_default(running, running.plan(workers=CHECK_WORKERS), name="workers_check")
+        run_default(running, check_plan(running), name="workers_check")
+
+
+def check_plan(running: Running) -> TrialPlan:
+    """Return what the run with two workers is, which may end before its schedule does."""
+    return running.plan(workers=CHECK_WORKERS, student_epochs=running.space.settings.workers_check_epochs)
 
 
 def repeat_default(running: Running) -> None:
@@ -239,7 +245,7 @@ def repeat_default(running: Running) -> None:
 def run_default(running: Running, plan: TrialPlan, *, name: str) -> None:
     """Run the default settings by a plan of their own, unless this search did so before."""
     known = running.records.get(plan.key(running.space.defaults()))
-    if known is not None and known.status in ("complete", "failed"):  # as for searched trials
+    if known is not None and known.status in ("complete", "stopped", "failed"):  # as for searched trials
         return
     run_trials(
         plan,

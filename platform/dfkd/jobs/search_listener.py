@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dfkd.cluster.trial import TrialPlan
 from dfkd.cluster.worker import DEVICE_KEY, PREVIEW_KEY, WARNING_KEY
 from dfkd.jobs.console import Console, duration
 from dfkd.jobs.time_left import seconds_left
@@ -25,7 +26,9 @@ class SearchListener:
     """A ``TrialListener`` for one phase of a search.
 
     Args:
-        resolve: params -> complete settings.
+        plan: of the phase's trials.
+        check_epochs: of the run with other workers, warm-up included; what the default settings have reached by then is
+            kept to be compared with it. None: there is no such run.
         defaults: the params of the default settings.
         objective: key of the reports that trials are compared by.
         better: says whether a first value of the objective beats a second.
@@ -40,7 +43,8 @@ class SearchListener:
     def __init__(
         self,
         *,
-        resolve: Callable[[Mapping[str, Any]], ExperimentSettings],
+        plan: TrialPlan,
+        check_epochs: int | None,
         defaults: Mapping[str, Any],
         objective: str,
         better: Callable[[float, float], bool],
@@ -50,7 +54,8 @@ class SearchListener:
         planned: int,
         searched: Callable[[Mapping[str, Any]], ExperimentSettings],
     ) -> None:
-        self._resolve, self._defaults, self._objective, self._better = resolve, dict(defaults), objective, better
+        self._plan, self._resolve, self._check_epochs = plan, plan.resolve, check_epochs
+        self._defaults, self._objective, self._better = dict(defaults), objective, better
         self._records, self._tracking, self._console, self._planned = records, tracking, console, planned
         self._searched = _group(searched(defaults))
         self._trackers: dict[str, Tracker] = {}
@@ -83,6 +88,8 @@ class SearchListener:
         record = self._record(settings, params)
         metrics = {key: value for key, value in report.items() if isinstance(value, int | float) and "/" in key}
         record.metrics = metrics | {"epoch": report["epoch"], "finished": bool(report.get("finished"))}
+        if record.is_default and report["epoch"] + 1 == self._check_epochs:
+            record.metrics_at_check = record.metrics
         record.seconds = time.monotonic() - self._begun[record.key]
         if record.first_report_seconds is None and "time/elapsed_seconds" in metrics:
             record.startup_seconds = record.seconds - metrics["time/elapsed_seconds"]
@@ -148,7 +155,7 @@ class SearchListener:
         done = record.metrics["epoch"] + 1
         learns = done > settings.warm_up_epochs
         what = f"{self._short_objective} {self._value(record)}" if learns else "filling the image bank"
-        where = f"trial {record.number + 1}/{self._planned} epoch {done}/{settings.total_epochs}"
+        where = f"trial {record.number + 1}/{self._planned} epoch {done}/{self._plan.epochs(settings)}"
         return f"{where}: {what}{self._best_so_far()}{self._time_left()}"
 
     def _best_so_far(self) -> str:
@@ -166,7 +173,7 @@ class SearchListener:
         """Return an estimate in words, or nothing before there is anything to estimate by."""
         seconds = self._mean_seconds()
         records = self._records.all()
-        running = [self._share_left(record) for record in records if record.key in self._trackers]
+        running = [self._share_to_run(record) for record in records if record.key in self._trackers]
         to_start = self._planned - len(running) - sum(record.status != "running" for record in records)
         if seconds is None or not (running or to_start > 0):
             return ""
@@ -190,8 +197,17 @@ class SearchListener:
         return None
 
     def _share_left(self, record: TrialRecord) -> float:
-        epochs: int = record.metrics.get("epoch", -1) + 1
-        return 1 - epochs / self._resolve(record.params).total_epochs
+        """Return which share of its schedule a trial has not run."""
+        return 1 - _epochs_done(record) / self._resolve(record.params).total_epochs
+
+    def _share_to_run(self, record: TrialRecord) -> float:
+        """Return which share of a whole schedule a running trial will still run."""
+        settings = self._resolve(record.params)
+        return (self._plan.epochs(settings) - _epochs_done(record)) / settings.total_epochs
+
+
+def _epochs_done(record: TrialRecord) -> int:
+    return int(record.metrics.get("epoch", -1)) + 1
 
 
 def _group(trial: TrialRecord | ExperimentSettings) -> tuple[int, int]:

@@ -89,24 +89,32 @@ def against_one_worker(choice: Choice) -> list[str]:
     if choice.check is None:
         return []
     what, two, one = _two_workers(choice.check, choice.default)
-    seconds = f", {choice.default.seconds:.0f} s" if choice.default else ""
     return [
         f"**{choice.check.workers} data-parallel workers on Ray Train:** {what} {two} with the default settings in "
-        f"{choice.check.seconds:.0f} s (one worker: {one}{seconds}). Each worker fills a bank of its own, so these are "
+        f"{choice.check.seconds:.0f} s (one worker: {one}). Each worker fills a bank of its own, so these are "
         "two algorithms, and the difference is not chance alone.",
         "",
     ]
 
 
 def _two_workers(check: TrialRecord, default: TrialRecord | None) -> tuple[str, str, str]:
-    """Return what the default settings are compared by, and its value with several workers and with one."""
+    """Return what the default settings are compared by, after equally many epochs, with several workers and with one.
+
+    The last also says how long one worker took.
+    """
     accuracy = "val/accuracy/top1"
+    after = f" after {check.metrics['epoch'] + 1} epochs" if check.status == "stopped" else ""
     key, what = (
         (accuracy, "validation accuracy")
         if accuracy in check.metrics
         else ("probe/agreement", "agreement on the probe")
     )
-    return what, percent(check.metrics.get(key)), percent(default.metrics.get(key) if default else None)
+    compared = default and (default.metrics_at_check or default.metrics)
+    if not compared:
+        return what + after, percent(check.metrics.get(key)), percent(None)
+    seconds = compared.get("time/elapsed_seconds")
+    took = "" if seconds is None else f", {seconds:.0f} s"
+    return what + after, percent(check.metrics.get(key)), percent(compared.get(key)) + took
 
 
 def trial_table(records: list[TrialRecord], objective: str) -> str:

@@ -24,6 +24,7 @@ class TrialRecord:
         status: ``running``, ``complete``, ``stopped`` (early) or ``failed``.
         error: of a failed trial, one line.
         metrics: of the last report.
+        metrics_at_check: of the report after as many epochs as the run with other workers had; None without one.
         seconds: from start to end, or to the last report; what another driver ran of it included.
         device: what rank 0 trained on.
         startup_seconds: from its start to its first report, less the first epoch itself; None before that.
@@ -39,6 +40,7 @@ class TrialRecord:
     status: str = "running"
     error: str | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
+    metrics_at_check: dict[str, Any] | None = None
     seconds: float = 0.0
     device: str | None = None
     startup_seconds: float | None = None

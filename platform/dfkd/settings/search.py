@@ -179,6 +179,7 @@ class SearchSettings:
     front: FrontSettings = field(default_factory=FrontSettings)  # which of them is registered, of several objectives
     trials: int
     workers_check: bool = True  # first run the fixed part once, alone, with two workers on Ray Train
+    workers_check_epochs: int | None = None  # of that run in which the student learns; None: all of them
     seed_repeats: int = 1  # more runs of the fixed part, under the next seeds: how far two equal runs differ by chance
     noise_floor: bool = True  # KD on random noise beside the trials: what the method adds shows against it
     concurrency: int | None = None  # trials at a time; None: as many as fit
@@ -194,6 +195,8 @@ class SearchSettings:
             raise ValueError("parameters: expected at least one range, got none. To run one setting, use distill.py.")
         check_at_least("trials", self.trials, 1)
         check_at_least("seed_repeats", self.seed_repeats, 0)
+        if self.workers_check_epochs is not None:
+            check_at_least("workers_check_epochs", self.workers_check_epochs, 1)
         if self.concurrency is not None:
             check_at_least("concurrency", self.concurrency, 1)
         if self.tie_margin is not None:

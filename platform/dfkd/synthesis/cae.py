@@ -140,9 +140,14 @@ class CategoryAware(Banked):
         first = len(batch.images) // 2 if settings.kind == "fresh" else 0
         anchors, labels, sources = output.projections[first:], batch.labels[first:], batch.sources[first:]
         matching = teacher_logits[first:].argmax(dim=1) == labels
-        positives, negatives = self._pairs(labels, sources, gather)
+        number = gather.rank * len(labels) + torch.arange(len(labels), device=labels.device)
+        own = torch.stack(
+            [number, labels, sources, matching.long()], dim=1
+        )  # [A, 4]: gathered at once
+        everyone = gather(own)  # [workers * A, 4]
+        positives, negatives = self._pairs(own, everyone)
         if settings.only_matching:
-            both_match = matching[:, None] & gather(matching)
+            both_match = (own[:, None, 3] & everyone[:, 3]).bool()
             positives, negatives = positives & both_match, negatives & both_match
         usable = gather(positives.any(dim=1))  # [workers * A]
         num_workers = len(usable) // len(anchors)
@@ -160,16 +165,19 @@ class CategoryAware(Banked):
         }
         return StudentLoss({f"contrast_{settings.kind}": settings.weight * loss}, metrics)
 
-    def _pairs(self, labels: Tensor, sources: Tensor, gather: Gather) -> tuple[Tensor, Tensor]:
-        """Return positives and negatives [A, workers * A] of this worker's anchors among everybody's candidates."""
-        own = gather.rank * len(labels) + torch.arange(len(labels), device=labels.device)
-        everyone = gather(own)
-        itself = own[:, None] == everyone
+    def _pairs(self, own: Tensor, everyone: Tensor) -> tuple[Tensor, Tensor]:
+        """Return positives and negatives [A, B] of anchors [A, 4] among candidates [B, 4].
+
+        Their columns are: number of the image, label, source, whether the teacher agrees with the label.
+        """
+        number, labels, sources, _ = own.unbind(dim=1)
+        numbers, candidate_labels, candidate_sources, _ = everyone.unbind(dim=1)
+        itself = number[:, None] == numbers
         if self.settings.contrast.kind == "simclr":
-            return view_pairs(own // 2, everyone // 2, itself)  # views of an image stand side by side
+            return view_pairs(number // 2, numbers // 2, itself)  # views of an image stand side by side
         if self.settings.contrast.kind == "supervised":
-            return supervised_pairs(labels, gather(labels), itself)
-        return cncl_pairs(labels, sources, gather(labels), gather(sources), itself)
+            return supervised_pairs(labels, candidate_labels, itself)
+        return cncl_pairs(labels, sources, candidate_labels, candidate_sources, itself)
 
     def parts(self) -> dict[str, Any]:
         """Return generator, noise layer, their optimiser and the bank."""

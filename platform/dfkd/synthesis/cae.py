@@ -141,9 +141,7 @@ class CategoryAware(Banked):
         anchors, labels, sources = output.projections[first:], batch.labels[first:], batch.sources[first:]
         matching = teacher_logits[first:].argmax(dim=1) == labels
         number = gather.rank * len(labels) + torch.arange(len(labels), device=labels.device)
-        own = torch.stack(
-            [number, labels, sources, matching.long()], dim=1
-        )  # [A, 4]: gathered at once
+        own = torch.stack([number, labels, sources, matching.long()], dim=1)  # [A, 4]: gathered at once
         everyone = gather(own)  # [workers * A, 4]
         positives, negatives = self._pairs(own, everyone)
         if settings.only_matching:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -8,7 +9,11 @@ from scipy import stats
 from dfkd.comparison.leaderboard import ceiling_scores, make_leaderboard
 from dfkd.comparison.results import RunResult
 from dfkd.comparison.statistics import holm
-from dfkd.settings.comparison import ComparisonSettings
+from dfkd.comparison.tables import full_markdown
+from dfkd.settings.comparison import ComparisonSettings, RowSettings
+from dfkd.settings.experiment import DatasetSettings
+from dfkd.settings.objectives import TransferObjective
+from dfkd.settings.tasks import FewShotSettings
 
 Make = Callable[..., RunResult]
 Settings = Callable[..., ComparisonSettings]
@@ -80,3 +85,30 @@ def test_the_ceiling_is_its_last_epoch_by_teacher(settings: Settings, result: Ma
     found += [result("theirs", 0, 0.5, teacher=1)]
     assert ceiling_scores(settings(ceiling="ours"), found) == pytest.approx({0: 0.85, 1: 0.85})
     assert ceiling_scores(settings(), found) == {}
+
+
+def test_transfer_scores_are_compared_like_the_score(settings: Settings, result: Make) -> None:
+    by = {"few": TransferObjective(by=FewShotSettings(shots=(5,), dataset=DatasetSettings(name="digits")))}
+    rows = {"ours": (0.5, 0.6, 0.7), "theirs": (0.4, 0.49, 0.62), "noise": (0.5, 0.61, 0.69)}
+    results = [
+        result(row, seed, 0.5 + 0.01 * seed, transfer={"few": value})
+        for row, values in rows.items()
+        for seed, value in enumerate(values)
+    ]
+    ours, theirs, noise = (line.transfer["few"] for line in make_leaderboard(settings(transfer=by), results))
+    assert ours.score.mean == pytest.approx(0.6) and ours.difference is None and ours.p_value is None
+    assert theirs.difference is not None and noise.difference is not None
+    assert theirs.difference.interval.mean == pytest.approx(-29 / 300)
+    assert theirs.p_value == pytest.approx(2 * theirs.difference.p_value)  # the smaller of two
+    assert noise.p_value == pytest.approx(noise.difference.p_value)
+    text = full_markdown(settings(transfer=by), make_leaderboard(settings(transfer=by), results))
+    assert "Transfer, `few`: few shot, 5_shot, validation split." in text
+    assert "| Theirs | preset | 3 | 50.33 +- " in text and " % | -9.67 [" in text
+
+
+def test_a_student_that_was_not_distilled_has_no_cost_and_no_curve(settings: Settings, result: Make) -> None:
+    made = settings(methods={"ours": RowSettings(), "bound": RowSettings(student="untrained")}, ceiling="ours")
+    bound = dataclasses.replace(result("bound", 0, 0.1), curve={}, macs={}, seconds={"total": 0.0, "wall": 1.0})
+    ours, untrained = make_leaderboard(made, [result("ours", 0, 0.6), bound])
+    assert ours.reached and not untrained.reached and untrained.difference is not None
+    assert "First places at 1 of the budget Ours (preset)." in full_markdown(made, [ours, untrained])

@@ -162,3 +162,21 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as told:
         load(tmp_path, *two)
     assert "methods.theirs" in str(told.value) and "methods.noise" in str(told.value)
+
+
+TRANSFER = "reference: ours\ntransfer: {few: {by: {task: few_shot, dataset: {name: digits, path: %s}}}}\n"
+
+
+def test_a_transfer_column_makes_other_runs_wherever_its_data_lie(tmp_path: Path) -> None:
+    without = load(tmp_path).key(run("ours"))
+    here, there = (load(tmp_path, ("reference: ours\n", TRANSFER % place)).key(run("ours")) for place in ("/a", "/b"))
+    other = load(tmp_path, ("reference: ours\n", TRANSFER % "/a"), overrides=("transfer.few.seed=1",)).key(run("ours"))
+    assert here == there and len({without, here, other}) == 3
+
+
+def test_what_is_not_distilled_runs_at_one_budget_and_takes_nothing_of_a_method(tmp_path: Path) -> None:
+    bound = ("  noise: {", "  bound: {student: untrained}\n  noise: {")
+    runs = [found for found in load(tmp_path, bound).runs() if found.row == "bound"]
+    assert {found.fraction for found in runs} == {1.0} and len(runs) == 2 * 2 * 2  # pairs, teachers, seeds
+    with pytest.raises(SettingsError, match="methods.bound.*takes no preset, settings or tuning"):
+        load(tmp_path, ("  noise: {", "  bound: {student: untrained, preset: nayer_300}\n  noise: {"))

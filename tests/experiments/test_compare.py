@@ -49,7 +49,7 @@ def test_a_comparison_from_the_file_to_the_leaderboard_over_an_interruption(
     with start("compare.py", file, *places) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if re.search(r"1/2 .*left", line):
+            if re.search(r"1/4 .*left", line):
                 break
         os.kill(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=60)
@@ -59,25 +59,38 @@ def test_a_comparison_from_the_file_to_the_leaderboard_over_an_interruption(
 
     done = run("compare.py", file, *places)
     assert done.status == 0, done.errors
-    assert done.said("1 runs to do, 1 at once; 1 are done")
+    assert done.said("3 runs to do, 1 at once; 1 are done")
     assert all(path.read_text() == text for path, text in ended.items())
 
     table = (results / "leaderboard.md").read_text()
     assert "CAE-DFKD (our reading) | preset | text | 1 |" in table
     assert "KD on random noise | preset | none | 1 |" in table
+    assert "random initialisation | preset | no teacher | 1 |" in table
+    assert "Transfer, `ten_shot`: few shot, 10_shot, validation split." in table
     rows = pq.read_table(results / "leaderboard.parquet").to_pylist()
-    assert [(row["row"], row["n"], row["pairs"]) for row in rows] == [("cae", 1, None), ("random_noise", 1, 1)]
+    assert [(row["row"], row["n"], row["pairs"]) for row in rows] == [
+        ("cae", 1, None),
+        ("random_noise", 1, 1),
+        ("untrained", 1, 1),
+        ("from_labels", 1, 1),
+    ]
+    on_few = {row["row"]: row["transfer/ten_shot"] for row in rows}
+    assert on_few["from_labels"] > on_few["untrained"] > 0.2  # of ten classes, ten images each, seen whole
     assert (results / "plots" / "score_against_budget.html").stat().st_size > 1_000_000
     for path in (results / "runs").iterdir():
         result = json.loads(path.read_text())
-        assert result["status"] == "complete" and 0.7e10 < result["macs"]["total"] <= 1e10
+        assert result["status"] == "complete" and 0 < result["transfer"]["ten_shot"] < 1
+        if result["run"]["row"] in ("untrained", "from_labels"):
+            assert not result["macs"] and not result["curve"]
+            continue
+        assert 0.7e10 < result["macs"]["total"] <= 1e10
         assert result["test"]["accuracy/top1"] == pytest.approx(result["curve"]["test"][-1], abs=1e-5)
         assert result["best_epoch"]["score"] == max(result["curve"]["test"])
 
     runs = runs_of(home)
     (parent,) = [found for found in runs if found.data.tags.get("dfkd.kind") == "comparison"]
     children = [found for found in runs if found.data.tags.get("dfkd.kind") == "comparison run"]
-    assert parent.info.status == "FINISHED" and len(children) == 2
+    assert parent.info.status == "FINISHED" and len(children) == 4
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
     assert "KD on random noise" in parent.data.tags["mlflow.note.content"]
     client = import_mlflow().MlflowClient(f"sqlite:///{home}/mlflow.db")

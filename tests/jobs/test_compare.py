@@ -93,7 +93,7 @@ def test_what_ended_is_not_run_again_and_what_failed_only_if_wanted(tmp_path: Pa
     comparison, folder = load_comparison(SMOKE), ResultsFolder(tmp_path)
     options = ComparisonOptions(results=tmp_path, columns=("preset",))
     everything = missing_runs(comparison, folder, options)
-    assert {run.column for run in everything} == {"preset"} and len(everything) == 8
+    assert {run.column for run in everything} == {"preset"} and len(everything) == 12
     names: list[RunName] = everything[:2]
     for name, status in zip(names, ("complete", "failed"), strict=True):
         folder.write(RunResult(run=name, key="0", status=status))

@@ -6,8 +6,9 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.local_session import LocalSession
 from dfkd.cluster.worker import PREVIEW_KEY, RUN_ERRORS, Report, run_worker
 from dfkd.settings.experiment import ExperimentSettings
+from dfkd.settings.objectives import TransferObjective
+from dfkd.tasks.further_objectives import further_scores
 
 ONLY_AT_THE_ENDS = 10**9  # epochs between previews: the first epoch's and the last's
 REPORTS, WALL = "reports", "wall_seconds"  # in a checkpoint, beside the worker's own state
@@ -75,18 +78,25 @@ class RecordingSession(LocalSession):
         return self._wall_before + time.monotonic() - self._began
 
 
-def run_measured(settings: ExperimentSettings, materials: Materials, uri: str | None) -> Measured:
+def run_measured(
+    settings: ExperimentSettings,
+    materials: Materials,
+    uri: str | None,
+    transfer: Mapping[str, TransferObjective] | None = None,
+) -> Measured:
     """Distil, or go on, and return every epoch's report with what the run took.
 
     Args:
         settings: with one worker.
         materials: what the worker needs; test images, if any, only appear in the reports.
         uri: of the run's checkpoints; None keeps none.
+        transfer: tasks that the trained student is put to, by name; their scores are in the last report.
     """
     device = choose_device(settings)
     session = RecordingSession(device, None if uri is None else CheckpointStore(uri))
     try:
-        student = run_worker(settings, materials, session, image_every=ONLY_AT_THE_ENDS)
+        read_off = partial(further_scores, transfer or {}, teacher=materials.teacher, device=device)
+        student = run_worker(settings, materials, session, image_every=ONLY_AT_THE_ENDS, at_end=read_off)
     except RUN_ERRORS as error:
         return Measured(reports=session.reports, hardware=hardware(device), error=" ".join(str(error).split()))
     return Measured(

@@ -6,6 +6,7 @@ import itertools
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from dfkd.comparison.efficiency import SHARES, Reached, reached
 from dfkd.comparison.results import COMPLETE, RunResult
@@ -14,6 +15,21 @@ from dfkd.settings.comparison import SCORES, Column, ComparisonSettings
 
 CHANCE_MARGIN = 0.05  # a student within it of guessing has collapsed
 Cell = tuple[int, int]  # the teacher's training seed, and the seed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TransferScore:
+    """What the students' features are worth on another task.
+
+    Attributes:
+        score: over runs.
+        difference: to the reference's, pair by pair; None for the reference, or without a pair.
+        p_value: of the difference, by Holm's correction over all lines of the pair and budget.
+    """
+
+    score: Interval
+    difference: PairedDifference | None = None
+    p_value: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +53,7 @@ class Line:
         seconds: means of ``synthesis``, ``distillation``, ``total``, ``wall``.
         macs: means of ``warm_up``, ``synthesis``, ``distillation``, ``total``.
         peak_memory: largest, in bytes, of process and accelerator.
+        transfer: scores on other tasks, by column.
         reached: by share of the ceiling; empty without a ceiling.
         collapsed: runs whose student guesses, as "teacher 0, seed 3".
         failed: runs that gave no student, and why.
@@ -59,6 +76,7 @@ class Line:
     seconds: dict[str, float] = field(default_factory=dict)
     macs: dict[str, float] = field(default_factory=dict)
     peak_memory: dict[str, float] = field(default_factory=dict)
+    transfer: dict[str, TransferScore] = field(default_factory=dict)
     reached: dict[float, Reached] = field(default_factory=dict)
     collapsed: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
@@ -93,12 +111,18 @@ def _lines_of(settings: ComparisonSettings, group: Sequence[RunResult]) -> list[
         line = _line(settings, found)
         against = by_line.get((settings.reference, column)) or by_line.get((settings.reference, "preset"), [])
         if row != settings.reference:
-            line = replace(line, difference=_difference(settings, found, against))
-        if targets:
+            line = replace(line, difference=_difference("test", SCORES[settings.score][0], found, against))
+            transfer = {
+                column: replace(each, difference=_difference("transfer", column, found, against))
+                for column, each in line.transfer.items()
+            }
+            line = replace(line, transfer=transfer)
+        if targets and line.macs:
             well = [result for result in found if result.status == COMPLETE]
             reference = [result for result in against if result.status == COMPLETE]
             line = replace(line, reached={share: reached(well, reference, targets, share) for share in SHARES})
         lines.append(line)
+    _correct_transfer(settings, lines)
     compared = [place for place, line in enumerate(lines) if line.difference is not None]
     p_values = [line.difference.p_value for line in lines if line.difference is not None]
     for place, p_value in zip(compared, holm(p_values), strict=True):
@@ -141,6 +165,10 @@ def _line(settings: ComparisonSettings, found: Sequence[RunResult]) -> Line:
         ratio=mean_interval([result.test[score] / result.test[teachers_score] for result in well]),
         agreement=mean_interval([result.test["agreement/top1"] for result in well]),
         best_epoch=mean_interval([result.best_epoch["score"] for result in well]),
+        transfer={
+            column: TransferScore(score=mean_interval([r.transfer[column] for r in well if column in r.transfer]))
+            for column in settings.transfer
+        },
         seconds=_means([result.seconds for result in well]),
         macs=_means([result.macs for result in well]),
         peak_memory=_largest([result.peak_memory for result in well]),
@@ -150,13 +178,21 @@ def _line(settings: ComparisonSettings, found: Sequence[RunResult]) -> Line:
     )
 
 
+def _correct_transfer(settings: ComparisonSettings, lines: Sequence[Line]) -> None:
+    """Correct the p values of every transfer column, in place."""
+    for column in settings.transfer:
+        compared = [line for line in lines if line.transfer[column].difference is not None]
+        p_values = [difference.p_value for line in compared if (difference := line.transfer[column].difference)]
+        for line, p_value in zip(compared, holm(p_values), strict=True):
+            line.transfer[column] = replace(line.transfer[column], p_value=p_value)
+
+
 def _difference(
-    settings: ComparisonSettings, found: Sequence[RunResult], reference: Sequence[RunResult]
+    part: Literal["test", "transfer"], score: str, found: Sequence[RunResult], reference: Sequence[RunResult]
 ) -> PairedDifference | None:
-    """Return how the row differs from the reference over the teachers and seeds that both have."""
-    score = SCORES[settings.score][0]
+    """Return how a score of the row differs from the reference's over the teachers and seeds that both have."""
     own, theirs = (
-        {_cell(result): result.test[score] for result in side if result.status == COMPLETE}
+        {_cell(result): getattr(result, part)[score] for result in side if result.status == COMPLETE}
         for side in (found, reference)
     )
     cells = sorted(own.keys() & theirs.keys())

@@ -25,7 +25,7 @@ def full_markdown(settings: ComparisonSettings, lines: Sequence[Line]) -> str:
     parts = [f"# {settings.title or settings.name}", _how_to_read(settings)]
     for (pair, fraction), group in _groups(lines):
         parts.append(f"## {heading(settings, pair, fraction)}")
-        parts += [score_table(settings, group), cost_table(group)]
+        parts += [score_table(settings, group), *transfer_tables(settings, group), cost_table(group)]
         if settings.ceiling is not None:
             parts.append(efficiency_table(settings, group))
         parts += [*_remarks(group), *below_floor(settings, group)]
@@ -40,7 +40,8 @@ def readme_markdown(settings: ComparisonSettings, lines: Sequence[Line]) -> str:
     for (pair, fraction), group in _groups(lines):
         if fraction == largest:
             parts.append(f"**{settings.title or settings.name}**, {heading(settings, pair, fraction)}")
-            parts += [score_table(settings, group), *_remarks(group), *below_floor(settings, group)]
+            parts += [score_table(settings, group), *transfer_tables(settings, group)]
+            parts += [*_remarks(group), *below_floor(settings, group)]
     return "\n\n".join([*parts, *stability(lines)])
 
 
@@ -86,6 +87,38 @@ def score_table(settings: ComparisonSettings, lines: Sequence[Line]) -> str:
             ]
         )
     return table(head, rows)
+
+
+def transfer_tables(settings: ComparisonSettings, lines: Sequence[Line]) -> list[str]:
+    """Return a table a transfer column, under its name and what is measured."""
+    found = []
+    for name, column in settings.transfer.items():
+        head = [
+            "method",
+            "settings",
+            "n",
+            name,
+            f"difference to {_title_of(settings, lines)}",
+            "p (Holm)",
+            "detectable",
+        ]
+        rows = []
+        for line in lines:
+            each = line.transfer[name]
+            rows.append(
+                [
+                    line.title,
+                    line.column,
+                    str(each.score.n),
+                    percent(each.score),
+                    NOTHING if each.difference is None else points(each.difference.interval),
+                    NOTHING if each.p_value is None else number(each.p_value, ".3f"),
+                    NOTHING if each.difference is None else number(100 * each.difference.detectable, ".1f"),
+                ]
+            )
+        what = f"Transfer, `{name}`: {column.by.task.replace('_', ' ')}, {column.column}, {column.split} split."
+        found += [what, table(head, rows)]
+    return found
 
 
 def cost_table(lines: Sequence[Line]) -> str:
@@ -137,7 +170,9 @@ def stability(lines: Sequence[Line]) -> list[str]:
         by_budget = {}
         members = list(group)
         for fraction in sorted({line.fraction for line in members}):
-            ranked = [line for line in members if line.fraction == fraction and not math.isnan(line.score.mean)]
+            ranked = [
+                line for line in members if line.fraction == fraction and line.macs
+            ]  # of methods that gave students
             ranked.sort(key=lambda line: -line.score.mean)
             by_budget[fraction] = [f"{line.title} ({line.column})" for line in ranked[:FIRST]]
         longest = max((line.warm_up_share for line in members), default=0.0)
@@ -171,6 +206,12 @@ def _flat(line: Line) -> dict[str, Any]:
         row |= {"difference_low": line.difference.interval.low, "difference_high": line.difference.interval.high}
         row |= {"p_value": line.difference.p_value, "p_value_holm": line.p_value}
         row |= {"detectable": line.difference.detectable}
+    for name, each in line.transfer.items():
+        row |= {f"transfer/{name}": each.score.mean, f"transfer/{name}_half_width": each.score.half_width}
+        if each.difference is not None:
+            row |= {f"transfer/{name}_difference": each.difference.interval.mean}
+            row |= {f"transfer/{name}_difference_low": each.difference.interval.low}
+            row |= {f"transfer/{name}_difference_high": each.difference.interval.high}
     for group in ("seconds", "macs", "peak_memory"):
         row |= {f"{group}/{name}": value for name, value in getattr(line, group).items()}
     for share, found in line.reached.items():

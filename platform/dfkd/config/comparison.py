@@ -20,6 +20,7 @@ from dfkd.config.yaml_reader import read_yaml
 from dfkd.settings.comparison import SCORES, ComparisonSettings, Overlay, RunName, ShrinkSettings
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import settings_key, shareable, to_dict
+from dfkd.settings.objectives import TransferObjective
 from dfkd.settings.schedules import SCHEDULES
 from dfkd.settings.search import Scalar
 
@@ -57,6 +58,8 @@ class Comparison:
                     seeds = {seed: None for row in settings.methods.values() for seed in row.seeds or settings.seeds}
                     for seed in seeds:
                         for name, row in settings.methods.items():
+                            if row.student != "distilled" and fraction < max(settings.fractions):
+                                continue  # no budget changes it
                             for column in row.columns if seed in (row.seeds or settings.seeds) else ():
                                 yield RunName(
                                     pair=pair, fraction=fraction, row=name, column=column, teacher=teacher, seed=seed
@@ -108,13 +111,16 @@ class Comparison:
 
     def key(self, run: RunName) -> str:
         """Return what is equal for runs that would be the same; where their data lie plays no part."""
-        return settings_key(
-            {
-                "experiment": without_places(self.experiment(run)),
-                "budget": to_dict(self.settings.budget),
-                "fraction": run.fraction,
-            }
-        )
+        parts = {
+            "experiment": without_places(self.experiment(run)),
+            "budget": to_dict(self.settings.budget),
+            "fraction": run.fraction,
+        }
+        if (student := self.settings.methods[run.row].student) != "distilled":
+            parts = {"experiment": parts["experiment"], "student": student}  # whatever the budget
+        if self.settings.transfer:
+            parts["transfer"] = {name: _task(column) for name, column in self.settings.transfer.items()}
+        return settings_key(parts)
 
     def fingerprint(self) -> str:
         """Return what all results in one folder have in common: name, data, tasks, pairs, budget, shrinking, score.
@@ -132,6 +138,13 @@ def without_places(settings: ExperimentSettings) -> dict[str, Any]:
     plain = shareable(settings)
     plain["dataset"]["path"] = plain["device"] = None
     plain["synthesis"].pop("path", None)  # of some methods
+    return plain
+
+
+def _task(column: TransferObjective) -> dict[str, Any]:
+    """Return a transfer column as plain values, without where its data lie."""
+    plain = to_dict(column)
+    plain["by"]["dataset"].pop("path", None)
     return plain
 
 

@@ -25,6 +25,7 @@ from dfkd.jobs.teacher import obtain_teacher
 from dfkd.jobs.tuning import tune
 from dfkd.settings.comparison import COLUMNS, RunName
 from dfkd.settings.experiment import ExperimentSettings
+from dfkd.tasks.further_objectives import check_data as check_transfer_data
 from dfkd.teachers import build_network
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
@@ -119,7 +120,10 @@ def _comparing(
         check_data(data)
         check_networks(comparison, data)
         folder.claim(comparison)
-        name = str(folder.facts()["id"])
+        name, made = str(folder.facts()["id"]), {}
+        for which, experiment in teachers.items():
+            made[which] = obtain_teacher(experiment, data, home=home, tracking_uri=tracking_uri, console=console)
+            check_transfer_data(comparison.settings.transfer, made[which], where="transfer")
         at_once = 1 if comparison.settings.budget.unit == "seconds" else options.at_once
         yield (
             Comparing(
@@ -127,10 +131,7 @@ def _comparing(
                 folder=folder,
                 storage=resolve_storage(shared or str(home / "comparisons"), name=f"{name}/checkpoints"),
                 data=data,
-                teachers={
-                    which: obtain_teacher(experiment, data, home=home, tracking_uri=tracking_uri, console=console)
-                    for which, experiment in teachers.items()
-                },
+                teachers=made,
                 console=console,
                 gpu=uses_gpu(settings),
                 at_once=concurrent_trials(settings, 1, wanted=at_once),

@@ -7,11 +7,11 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.measured_run import WALL_KEY, Measured, run_measured
 from dfkd.cluster.pool import Task
+from dfkd.cluster.reference_run import run_reference
 from dfkd.cluster.worker import Report
 from dfkd.comparison.budget import RunCost, ScaledRun, cost_of, lengths_of
 from dfkd.comparison.cost import PartCosts
@@ -22,9 +22,10 @@ from dfkd.jobs.console import duration, percent
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.students import count_parameters
 from dfkd.jobs.time_left import seconds_left
-from dfkd.settings.comparison import SCORES, RunName
+from dfkd.settings.comparison import SCORES, UNDISTILLED, RunName
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import shareable
+from dfkd.tasks.further_objectives import PREFIX
 
 Hear = Callable[[RunResult, Sequence[Report], bytes | None], None]  # a result, its epochs' reports, its picture
 
@@ -36,14 +37,21 @@ class PlannedRun:
     Attributes:
         name: which.
         unscaled: its settings before scaling.
-        scaled: and after; None where its parts could not even be counted.
+        scaled: and after; None where its parts could not even be counted, or where it is outside the budget.
         costs: of its parts.
+        student: "distilled", or what it is instead.
     """
 
     name: RunName
     unscaled: ExperimentSettings
     scaled: ScaledRun | None
     costs: KnownCosts
+    student: str = "distilled"
+
+    @property
+    def is_distilled(self) -> bool:
+        """Whether it is a run of a method."""
+        return self.student == "distilled"
 
 
 def plan_runs(comparing: Comparing, names: Sequence[RunName]) -> list[PlannedRun]:
@@ -54,14 +62,23 @@ def plan_runs(comparing: Comparing, names: Sequence[RunName]) -> list[PlannedRun
     """
     comparison = comparing.comparison
     settings = {name: comparison.experiment(name) for name in names}
-    known = find_costs(
-        comparing, {cost_key(settings[name]): (settings[name], (name.pair, name.teacher)) for name in names}
-    )
+    students = {name: comparison.settings.methods[name.row].student for name in names}
+    counted = {
+        cost_key(settings[name]): (settings[name], (name.pair, name.teacher))
+        for name in names
+        if students[name] == "distilled"
+    }
+    known = find_costs(comparing, counted)
     planned: list[PlannedRun] = []
     problems: dict[str, None] = {}
     for name in names:
-        unscaled, costs = settings[name], known[cost_key(settings[name])]
-        scaled = None
+        unscaled, scaled = settings[name], None
+        if students[name] != "distilled":
+            planned.append(
+                PlannedRun(name=name, unscaled=unscaled, scaled=None, costs=KnownCosts(), student=students[name])
+            )
+            continue
+        costs = known[cost_key(unscaled)]
         if costs.error is None:
             try:
                 scaled = scale(comparing, unscaled, costs, fraction=name.fraction)
@@ -77,11 +94,9 @@ def execute_runs(comparing: Comparing, planned: Sequence[PlannedRun], hear: Hear
     """Run what is planned and write every result as it comes; one that fails does not stop the others."""
     by_name = {run.name: run for run in planned}
     for run in planned:
-        if run.scaled is None:
+        if run.is_distilled and run.scaled is None:
             finish(comparing, run, Measured(reports=[], error=run.costs.error), hear)
-    tasks = [
-        Task(name=run.name, function=run_measured, arguments=arguments(comparing, run)) for run in planned if run.scaled
-    ]
+    tasks = [task_of(comparing, run) for run in planned if run.scaled or not run.is_distilled]
     began, total = comparing.console.seconds, len(tasks)
     for done, finished in enumerate(comparing.run(tasks), start=1):
         run = by_name[finished.name]
@@ -94,11 +109,15 @@ def execute_runs(comparing: Comparing, planned: Sequence[PlannedRun], hear: Hear
         comparing.console.say(f"{done}/{total} {in_words(comparing, result)}; {duration(left)} left")
 
 
-def arguments(comparing: Comparing, run: PlannedRun) -> tuple[Any, ...]:
-    """Return what the run's process is given."""
-    assert run.scaled is not None
+def task_of(comparing: Comparing, run: PlannedRun) -> Task[RunName]:
+    """Return what the run's process does."""
     materials = comparing.materials(run.unscaled, (run.name.pair, run.name.teacher))
-    return run.scaled.settings, materials, run_uri(comparing, run.name)
+    transfer = comparing.comparison.settings.transfer
+    if run.scaled is None:
+        train = comparing.data.train if run.student == "from_labels" else None
+        return Task(name=run.name, function=run_reference, arguments=(run.unscaled, materials, train, transfer))
+    arguments = run.scaled.settings, materials, run_uri(comparing, run.name), transfer
+    return Task(name=run.name, function=run_measured, arguments=arguments)
 
 
 def run_uri(comparing: Comparing, name: RunName) -> str:
@@ -119,14 +138,15 @@ def result_of(comparing: Comparing, run: PlannedRun, measured: Measured) -> RunR
     """Return a run's result: for a failed one only what is known without it."""
     name, method = run.name, run.unscaled.synthesis
     teacher = comparing.teachers[name.pair, name.teacher]
+    title, prior = UNDISTILLED.get(run.student, (method.TITLE, method.PRIOR))
     made_with = {"commit": commit(), "versions": versions(), "hardware": measured.hardware, "teacher": teacher.hash}
     known = RunResult(
         run=name,
         key=comparing.comparison.key(name),
         status=FAILED,
         reason=measured.error,
-        title=method.TITLE,
-        prior=method.PRIOR,
+        title=title,
+        prior=prior,
         num_classes=comparing.data.num_classes,
         settings=shareable(run.scaled.settings if run.scaled else run.unscaled),
         factor=run.scaled.factor if run.scaled else 1.0,
@@ -135,20 +155,26 @@ def result_of(comparing: Comparing, run: PlannedRun, measured: Measured) -> RunR
     )
     if measured.error is not None:
         return known
-    assert run.scaled is not None and run.costs.macs is not None
     score, last = SCORES[comparing.comparison.settings.score][0], measured.reports[-1]
-    curve = curve_of(measured.reports, run.scaled.settings, run.costs.macs, score)
-    best = max(range(len(curve["test"])), key=lambda index: curve["test"][index])
-    counted = cost_of(lengths_of(run.scaled.settings), run.costs.macs)
-    return dataclasses.replace(
+    complete = dataclasses.replace(
         known,
         status=COMPLETE,
-        macs=in_parts(counted),
         test={key.removeprefix("test/"): value for key, value in last.items() if key.startswith("test/")},
-        best_epoch={"epoch": curve["epoch"][best], "score": curve["test"][best]},
+        transfer={key.removeprefix(PREFIX): value for key, value in last.items() if key.startswith(PREFIX)},
+        best_epoch={"epoch": last["epoch"], "score": last[f"test/{score}"]},
         seconds=seconds_of(measured.reports),
         peak_memory=measured.peak_memory,
         parameters=measured.parameters | {"teacher": count_parameters(teacher.model)},
+    )
+    if run.scaled is None:
+        return complete
+    assert run.costs.macs is not None
+    curve = curve_of(measured.reports, run.scaled.settings, run.costs.macs, score)
+    best = max(range(len(curve["test"])), key=lambda index: curve["test"][index])
+    return dataclasses.replace(
+        complete,
+        macs=in_parts(cost_of(lengths_of(run.scaled.settings), run.costs.macs)),
+        best_epoch={"epoch": curve["epoch"][best], "score": curve["test"][best]},
         curve=curve,
     )
 

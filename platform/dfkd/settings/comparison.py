@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dfkd.settings.checks import check_at_least, check_choice, check_positive
+from dfkd.settings.objectives import TransferObjective
 from dfkd.settings.schedules import SCHEDULES
 from dfkd.settings.search import ObjectiveSettings, ParameterRange, SamplerSettings
 
@@ -19,6 +20,11 @@ Overlay = dict[str, Any]  # dotted path into an experiment -> value, as `--set` 
 SCORES = {
     "accuracy": ("accuracy/top1", "accuracy/teacher_top1"),
     "balanced_accuracy": ("binary/balanced_accuracy", "binary/teacher_balanced_accuracy"),
+}
+#: Students that are not distilled: how tables call them, and what they know beside the teacher.
+UNDISTILLED = {
+    "untrained": ("random initialisation", "no teacher"),
+    "from_labels": ("trained on labels", "labelled training images, no teacher"),
 }
 ROW_PARTS = ("synthesis", "distillation", "label_embeddings")  # of an experiment, that a method may decide
 PAIR_PARTS = ("teacher", "student")
@@ -57,6 +63,7 @@ class RowSettings:
     columns: tuple[Column, ...] = ("preset",)  # "preset": as it stands here; "tuned": after the search of `tuning`
     parameters: dict[str, ParameterRange] = field(default_factory=dict)  # what is searched for "tuned"
     seeds: tuple[int, ...] | None = None  # in place of the comparison's
+    student: Literal["distilled", "untrained", "from_labels"] = "distilled"  # the others are bounds, outside the budget
 
     def __post_init__(self) -> None:
         if self.preset is not None:
@@ -73,6 +80,8 @@ class RowSettings:
             )
         if self.seeds is not None:
             check_seeds("seeds", self.seeds)
+        if self.student != "distilled" and (self.preset or self.settings or "tuned" in self.columns):
+            raise ValueError(f"student: one that is '{self.student}' takes no preset, settings or tuning of a method.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,6 +162,9 @@ class ComparisonSettings:
     shrink: ShrinkSettings = field(default_factory=ShrinkSettings)  # of every row's preset
     fractions: tuple[float, ...] = (1.0,)  # of the budget; each is a run of its own, with its own schedule
     score: Literal["accuracy", "balanced_accuracy"] = "accuracy"
+    transfer: dict[str, TransferObjective] = field(
+        default_factory=dict
+    )  # by column: what the features are worth elsewhere
     reference: str  # the row that all others are compared with, pair by pair
     floor: str | None = None  # the row that every method must beat
     ceiling: str | None = None  # the row that learns from the real training images
@@ -168,6 +180,8 @@ class ComparisonSettings:
         for name, overlay in self.pairs.items():
             check_name("pairs", name)
             check_parts(f"pairs.{name}", overlay, PAIR_PARTS)
+        for name in self.transfer:
+            check_name("transfer", name)
         check_choice("score", self.score, tuple(SCORES))
         check_seeds("teachers", self.teachers)
         check_seeds("seeds", self.seeds)

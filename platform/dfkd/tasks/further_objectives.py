@@ -39,14 +39,16 @@ def further_scores(
     return {f"{PREFIX}{name}": _score(objective, student, teacher, device) for name, objective in objectives.items()}
 
 
-def check_data(objectives: Mapping[str, FurtherObjective], teacher: Teacher) -> None:
+def check_data(
+    objectives: Mapping[str, FurtherObjective], teacher: Teacher, *, where: str = "further_objectives"
+) -> None:
     """Raise ValueError unless the data of every task can be had and suit what takes images as the teacher does."""
     for name, objective in objectives.items():
         if isinstance(objective, TransferObjective):
             try:
                 _try_data(objective, TransferInput(network=teacher, exam=objective.split))
             except ValueError as error:
-                raise ValueError(f"further_objectives.{name}.by: {error}") from error
+                raise ValueError(f"{where}.{name}.by: {error}") from error
 
 
 def _try_data(objective: TransferObjective, given: TransferInput) -> None:

@@ -1,0 +1,64 @@
+"""A student that is not distilled, measured as those that are: untrained, or trained on labelled real images."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+
+from dfkd.assembly import Materials, StudentEvaluation, build_distillation, build_student, choose_device
+from dfkd.cluster.measured_run import WALL_KEY, Measured, hardware, peak_memory
+from dfkd.cluster.worker import RUN_ERRORS
+from dfkd.data.image_set import ImageSet
+from dfkd.settings.experiment import ExperimentSettings
+from dfkd.settings.objectives import TransferObjective
+from dfkd.supervised import train_teacher
+from dfkd.tasks.further_objectives import further_scores
+
+
+def run_reference(
+    settings: ExperimentSettings,
+    materials: Materials,
+    train: ImageSet | None,
+    transfer: Mapping[str, TransferObjective],
+) -> Measured:
+    """Return the scores of a student of these settings that learnt from no teacher, as one epoch's report.
+
+    Its initial weights are those of the distilled students of the same seed.
+
+    Args:
+        settings: of the experiment; on labels the student is trained as its teacher is, under the experiment's seed.
+        materials: teacher and real images for the report.
+        train: labelled images to train it on; None leaves it untrained.
+        transfer: tasks that it is put to, by name.
+    """
+    device, began = choose_device(settings), time.monotonic()
+    student = build_student(settings, materials.teacher).to(device)
+    try:
+        if train is not None:
+            training = dataclasses.replace(settings.teacher.training, seed=settings.seed, poison=None)
+            epochs = train_teacher(
+                student,
+                train,
+                training,
+                mean=materials.teacher.mean,
+                std=materials.teacher.std,
+                crop_padding=settings.dataset.crop_padding,
+                horizontal_flip=settings.dataset.horizontal_flip,
+                device=device,
+            )
+            for _ in epochs:
+                pass
+        seconds = time.monotonic() - began
+        run = build_distillation(settings, materials.teacher, device=device, images=materials.images, student=student)
+        report = StudentEvaluation(run, settings, materials)()
+        report |= further_scores(transfer, run.pair.student, materials.teacher, device)
+    except RUN_ERRORS as error:
+        return Measured(reports=[], hardware=hardware(device), error=" ".join(str(error).split()))
+    times = {"time/distillation_seconds": seconds, WALL_KEY: time.monotonic() - began}
+    return Measured(
+        reports=[report | times | {"epoch": 0}],
+        peak_memory=peak_memory(device),
+        parameters={"student": sum(parameter.numel() for parameter in student.parameters())},
+        hardware=hardware(device),
+    )

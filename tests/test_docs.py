@@ -14,7 +14,11 @@ from dfkd.settings.experiment import DatasetSettings, ExperimentSettings, Studen
 from dfkd.settings.identity import to_dict
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(ROOT.glob("docs/*.md")) + [ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "CHANGELOG.md"]
+PAGES = sorted(ROOT.glob("docs/**/*.md")) + [
+    ROOT / "README.md",
+    ROOT / "benchmarks" / "README.md",
+    ROOT / "CHANGELOG.md",
+]
 METHOD = (ROOT / "docs" / "method.md").read_text()
 PARTS = ("dataset", "teacher", "student", "label_embeddings", "synthesis", "distillation")
 CLASS = re.compile(r"^class (\w+)", flags=re.MULTILINE)

@@ -10,15 +10,21 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from dfkd.config import apply_overrides, experiment_settings, load_settings, read_yaml
+from dfkd.config.comparison import load_comparison
+from dfkd.data import load_dataset
 from dfkd.search.space import load_search_space
 from dfkd.settings.tasks import TransferSettings
+from dfkd.teachers import build_network, load_teacher
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BENCHMARKS = (ROOT / "benchmarks" / "README.md").read_text()
+PAGES = [README, BENCHMARKS, *(page.read_text() for page in sorted(ROOT.glob("docs/**/*.md")))]
+TUTORIAL_SPACE = "my_student.yaml"  # docs/tutorials/own-teacher.md shows it whole
 DEFAULT_SPACE = "search_spaces/digits_cae.yaml"
 READ_A_CONFIG = ("search.py", "distill.py", "train_teacher.py", "evaluate.py")
 STATEMENTS = ("python experiments/", "python benchmarks/")
@@ -33,7 +39,7 @@ def code(text: str) -> list[str]:
 
 def script_commands() -> list[str]:
     """From `python` on: what stands before it is `ray job submit` or an installation."""
-    lines = dict.fromkeys(code(README) + code(BENCHMARKS))
+    lines = dict.fromkeys(line for page in PAGES for line in code(page))
     return [line[line.index("python ") :] for line in lines if any(start in line for start in STATEMENTS)]
 
 
@@ -54,7 +60,11 @@ def check(script: str, arguments: list[str]) -> None:
     assert options <= set(re.findall(r"--[a-z-]+", help_of(script))), f"{script} has no such option"
     spaces = [argument for argument in arguments if argument.startswith(("search_spaces/", "benchmarks/transfer/"))]
     overrides = [value for option, value in zip(arguments, arguments[1:], strict=False) if option == "--set"]
-    if Path(script).name in ("search.py", "platform_overhead.py"):
+    if Path(script).name == "compare.py":
+        assert load_comparison(ROOT / arguments[0], overrides).settings.methods
+    elif TUTORIAL_SPACE in arguments:
+        return
+    elif Path(script).name in ("search.py", "platform_overhead.py"):
         load_search_space(ROOT / (spaces or [DEFAULT_SPACE])[0], overrides)
     elif Path(script).name in READ_A_CONFIG:
         raw = read_yaml(ROOT / spaces[0])
@@ -85,7 +95,7 @@ def test_a_command_can_be_run(command: str) -> None:
 
 
 def test_every_script_for_users_is_shown() -> None:
-    shown = {shlex.split(command)[1] for command in script_commands()}
+    shown = {shlex.split(line[line.index("python ") :])[1] for line in code(README) if STATEMENTS[0] in line}
     scripts = {f"experiments/{path.name}" for path in (ROOT / "experiments").glob("[!_]*.py")}
     assert scripts - shown == {"experiments/make_label_embeddings.py"}  # in platform/dfkd/label_embeddings/README.md
 
@@ -101,6 +111,20 @@ def test_the_search_space_for_an_own_teacher_is_valid(tmp_path: Path) -> None:
     space = load_search_space(tmp_path / "my_student.yaml")
     assert space.settings.name == yaml.safe_load(block)["name"]
     assert len(space.defaults()) == 2
+
+
+def test_the_search_space_of_the_tutorial_finds_its_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the page has it: a state_dict of that network, and no image."""
+    page = (ROOT / "docs" / "tutorials" / "own-teacher.md").read_text()
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    assert len(block.splitlines()) <= 15 and f"python experiments/search.py {TUTORIAL_SPACE}" in page
+    (tmp_path / TUTORIAL_SPACE).write_text(block)
+    monkeypatch.chdir(tmp_path)
+    torch.save(build_network("resnet20", num_classes=3, in_channels=3).state_dict(), "teacher.pt")
+    settings = load_search_space(TUTORIAL_SPACE).resolve({})
+    data = load_dataset(settings.dataset)
+    teacher = load_teacher(settings.teacher, image_shape=data.image_shape, class_names=data.class_names)
+    assert teacher.architecture == "resnet20" and teacher.class_names == ("healthy", "rust", "blight")
 
 
 def test_every_number_names_its_command() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dfkd.jobs.story import against_one_worker
+from dfkd.jobs.story import against_one_worker, headline
 from dfkd.jobs.trial_records import TrialRecord
 
 ACCURACY = "val/accuracy/top1"
@@ -43,3 +43,26 @@ def test_two_workers_are_held_against_one_after_equally_many_epochs(
 def test_a_failed_default_leaves_nothing_to_compare_with() -> None:
     choice: Any = SimpleNamespace(check=record(workers=2, seconds=60.0, metrics={ACCURACY: 0.91}), default=None)
     assert "91.0 % with the default settings in 60 s (one worker: -)" in against_one_worker(choice)[0]
+
+
+@pytest.mark.parametrize(
+    ("scores", "floor", "told"),
+    [
+        (
+            {"accuracy/top1": 0.972, "accuracy/teacher_top1": 0.992},
+            {"accuracy/top1": 0.831},
+            "**97.2 %** of the test images (shifted teacher 99.2 %; KD on random noise 83.1 %) with **10 of 60 parameters**.",
+        ),
+        (
+            {"accuracy/top1": 0.972, "accuracy/teacher_top1": 0.992},
+            {},
+            "**97.2 %** of the test images (shifted teacher 99.2 %) with **10 of 60 parameters**.",
+        ),
+        ({}, {}, "**10 of 60 parameters.** How accurate it is on real images is not known."),
+    ],
+)
+def test_the_first_line_says_what_was_reached(scores: dict[str, float], floor: dict[str, float], told: str) -> None:
+    outcome: Any = SimpleNamespace(
+        scores=scores, floor_scores=floor, student_parameters=10, teacher_parameters=60, teacher_label="shifted teacher"
+    )
+    assert headline(outcome) == told

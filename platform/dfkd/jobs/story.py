@@ -36,6 +36,8 @@ def description(running: Running, outcome: Outcome) -> str:
     data_free = "" if settings.synthesis.FROM_REAL_IMAGES else "data-free "
     lines = [
         f"## {space.settings.name}: the best {data_free}student of {teacher.architecture}{shifted}",
+        headline(outcome),
+        "",
         f"Students learnt from {settings.learnt_from}. Data for reports: {running.data.title}. The choice "
         f"among trials used {space.settings.selection_data}. {test_table(outcome)}",
         "",
@@ -55,6 +57,17 @@ def description(running: Running, outcome: Outcome) -> str:
         trial_table(running.records.all(), running.objective.metric),
     ]
     return "\n".join(lines)
+
+
+def headline(outcome: Outcome) -> str:
+    """Return what was reached in one sentence: MLflow shows a description's first lines, and the rest on a click."""
+    sizes = f"{outcome.student_parameters:,} of {outcome.teacher_parameters:,} parameters"
+    if not outcome.scores:
+        return f"**{sizes}.** How accurate it is on real images is not known."
+    accuracy, teacher = (percent(outcome.scores.get(f"accuracy/{name}")) for name in ("top1", "teacher_top1"))
+    floor = percent(outcome.floor_scores.get("accuracy/top1")) if outcome.floor_scores else None
+    beside = f"; KD on random noise {floor}" if floor else ""
+    return f"**{accuracy}** of the test images ({outcome.teacher_label} {teacher}{beside}) with **{sizes}**."
 
 
 def test_table(outcome: Outcome) -> str:

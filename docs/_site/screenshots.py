@@ -1,0 +1,192 @@
+"""Take the pictures of the MLflow UI that the documentation shows, from a search that was made, in headless Chromium.
+
+Examples:
+    python docs/_site/screenshots.py digits-student
+    python docs/_site/screenshots.py digits-student --home /tmp/home --output /tmp/pictures --chromium /usr/bin/chromium
+
+Needs `pip install -e '.[docs]'` and a Chromium (Debian's package `chromium`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from playwright.sync_api import ConsoleMessage, Page, sync_playwright
+
+#: What MLflow's own pages (3.17) write to the console as errors, whatever they show.
+MLFLOWS_OWN_ERRORS = (
+    "Failed to load resource: the server responded with a status of 404",
+    "Warning: ",
+    "net::ERR_",
+    "ResizeObserver",
+)
+SECONDS = 60  # that a page may take
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shot:
+    """One picture.
+
+    Attributes:
+        name: of its file, without the ending.
+        address: within the UI, from `#` on.
+        texts: that the page must show.
+        scroll: text to bring to the top first.
+    """
+
+    name: str
+    address: str
+    texts: tuple[str, ...]
+    scroll: str | None = None
+
+
+def main() -> None:
+    """Take every picture, and fail if a page lacks what it should show or complains."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", help="of the search space, as MLflow's experiment and the registered model have it")
+    parser.add_argument("--home", default="~/.dfkd", help="folder that holds mlflow.db")
+    parser.add_argument("--output", default=str(Path(__file__).parents[1] / "images"), help="folder of the pictures")
+    parser.add_argument("--chromium", default="/usr/bin/chromium", help="the browser's executable")
+    arguments = parser.parse_args()
+    store = f"sqlite:///{Path(arguments.home).expanduser().absolute()}/mlflow.db"
+    output = Path(arguments.output)
+    output.mkdir(parents=True, exist_ok=True)
+    with served(store) as address:
+        problems = take(shots_of(store, arguments.name), address, output, chromium=arguments.chromium)
+    if problems:
+        raise SystemExit("\n".join(problems))
+
+
+def shots_of(store: str, name: str) -> list[Shot]:
+    """Return the pictures of the newest search of this name and of its student."""
+    client = MlflowClient(store)
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        raise SystemExit(f"{store}: expected an experiment '{name}'. Run `python experiments/search.py` first.")
+    where = f"/experiments/{experiment.experiment_id}"
+    newest = ["start_time DESC"]
+    searches = client.search_runs(
+        [experiment.experiment_id], "tags.`dfkd.kind` = 'search'", order_by=newest, max_results=1
+    )
+    if not searches:
+        raise SystemExit(f"{store}: the experiment '{name}' holds no search.")
+    parent = searches[0]
+    of_search = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}' and tags.`dfkd.status` = 'complete'"
+    trial = client.search_runs([experiment.experiment_id], of_search, order_by=newest, max_results=1)[0]
+    version = client.get_model_version_by_alias(name, "champion").version
+    return [
+        Shot(name="runs", address=f"{where}/runs", texts=(str(parent.info.run_name),)),
+        Shot(
+            name="search",
+            address=f"{where}/runs/{parent.info.run_id}",
+            texts=("Chosen:", "How far the choice can be trusted"),
+            scroll="Description",
+        ),
+        Shot(
+            name="charts",
+            address=f"{where}/runs/{trial.info.run_id}/model-metrics",
+            texts=("distillation", "label_mismatch"),
+        ),
+        Shot(name="trial", address=f"{where}/runs/{trial.info.run_id}", texts=("distillation.learning_rate",)),
+        Shot(name="model", address=f"/models/{name}", texts=("champion",)),
+        Shot(name="version", address=f"/models/{name}/versions/{version}", texts=("privacy guarantee",)),
+    ]
+
+
+def take(shots: list[Shot], address: str, output: Path, *, chromium: str) -> list[str]:
+    """Take the pictures; return what was missing or complained of, page by page."""
+    problems: list[str] = []
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        for shot in shots:
+            page = browser.new_page(viewport={"width": 1280, "height": 800})
+            said = _listen(page)
+            page.goto(f"{address}/#{shot.address}", timeout=1000 * SECONDS)
+            problems += _look_for(page, shot)
+            problems += [f"{shot.name}: the console says: {each.text[:300]}" for each in said if _is_complaint(each)]
+            page.screenshot(path=output / f"mlflow-{shot.name}.png")
+            page.close()
+        browser.close()
+    return problems
+
+
+def _listen(page: Page) -> list[ConsoleMessage]:
+    """Return the list that what the page writes to its console goes to."""
+    said: list[ConsoleMessage] = []
+
+    def hear(message: ConsoleMessage) -> None:
+        said.append(message)
+
+    page.on("console", hear)
+    return said
+
+
+def _is_complaint(message: ConsoleMessage) -> bool:
+    return message.type == "error" and not any(known in message.text for known in MLFLOWS_OWN_ERRORS)
+
+
+def _look_for(page: Page, shot: Shot) -> list[str]:
+    missing = []
+    for text in shot.texts:
+        try:
+            page.get_by_text(text).first.wait_for(state="attached", timeout=1000 * SECONDS)
+        except Exception as error:  # a timeout of Playwright's own kind
+            missing.append(f"{shot.name} ({shot.address}): does not show '{text}' ({type(error).__name__})")
+    closing, whole = page.get_by_role("button", name="Close"), page.get_by_text("Show more", exact=True)
+    for found in (closing, whole):  # MLflow's assistant covers a quarter of a new browser's page
+        if found.count():
+            found.first.click()
+    if shot.scroll is not None and not missing:
+        page.get_by_text(shot.scroll, exact=True).first.evaluate("element => element.scrollIntoView()")
+    page.wait_for_timeout(2000)  # charts draw themselves
+    return missing
+
+
+@contextmanager
+def served(store: str) -> Iterator[str]:
+    """Serve MLflow's UI of a store on loopback, and give its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "ui",
+        "--backend-store-uri",
+        store,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(2 * SECONDS):
+            try:
+                urllib.request.urlopen(address, timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.5)
+        else:
+            raise SystemExit(f"{address}: MLflow did not answer within {SECONDS} s")
+        yield address
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -187,6 +187,13 @@ def share_of(batch_size: int, world_size: int, name: str) -> int:
     return batch_size // world_size
 
 
+class Judged(Protocol):
+    """A student beside its teacher, and what is known of their images: a ``Distillation`` is one."""
+
+    pair: TeacherStudent
+    domain: Domain
+
+
 class StudentEvaluation:
     """Scores the student of a run as it is, after every epoch; the teacher, which never changes, is asked once.
 
@@ -196,7 +203,7 @@ class StudentEvaluation:
         materials: probe set and real images.
     """
 
-    def __init__(self, run: Distillation, settings: ExperimentSettings, materials: Materials) -> None:
+    def __init__(self, run: Judged, settings: ExperimentSettings, materials: Materials) -> None:
         self._run, self._tasks, self._materials = run, settings.tasks, materials
         self._teacher_logits: dict[str, Tensor] = {}  # by split
 

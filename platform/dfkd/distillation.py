@@ -196,9 +196,18 @@ def _kd(settings: DistillationSettings, logits: Tensor, teacher_logits: Tensor) 
 def make_optimizer(network: nn.Module, settings: DistillationSettings) -> torch.optim.Optimizer:
     """Return the student's optimiser."""
     parameters, rate, decay = network.parameters(), settings.learning_rate, settings.weight_decay
+    fused = all(map(_is_dense, network.parameters()))
     if settings.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True)
-    return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, weight_decay=decay, fused=True)
+        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=fused)
+    return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, weight_decay=decay, fused=fused)
+
+
+def _is_dense(parameter: Tensor) -> bool:
+    """Whether a gradient has the parameter's strides; a fused step on a CPU is wrong where it has not (torch 2.14)."""
+    layouts = [torch.contiguous_format]
+    if parameter.dim() == 4:
+        layouts.append(torch.channels_last)
+    return any(parameter.is_contiguous(memory_format=layout) for layout in layouts)
 
 
 def set_learning_rate(run: Distillation, *, progress: float) -> None:

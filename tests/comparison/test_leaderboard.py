@@ -13,7 +13,8 @@ from dfkd.comparison.tables import full_markdown
 from dfkd.settings.comparison import ComparisonSettings, RowSettings
 from dfkd.settings.experiment import DatasetSettings
 from dfkd.settings.objectives import TransferObjective
-from dfkd.settings.tasks import FewShotSettings
+from dfkd.settings.tasks import DepthSettings, FewShotSettings
+from dfkd.settings.tasks.dense import AnnotatedImagesSettings
 
 Make = Callable[..., RunResult]
 Settings = Callable[..., ComparisonSettings]
@@ -102,7 +103,7 @@ def test_transfer_scores_are_compared_like_the_score(settings: Settings, result:
     assert theirs.p_value == pytest.approx(2 * theirs.difference.p_value)  # the smaller of two
     assert noise.p_value == pytest.approx(noise.difference.p_value)
     text = full_markdown(settings(transfer=by), make_leaderboard(settings(transfer=by), results))
-    assert "Transfer, `few`: few shot, 5_shot, validation split." in text
+    assert "Transfer, `few`: few shot, 5_shot, on digits, validation split." in text
     assert "| Theirs | preset | 3 | 50.33 +- " in text and " % | -9.67 [" in text
 
 
@@ -112,3 +113,30 @@ def test_a_student_that_was_not_distilled_has_no_cost_and_no_curve(settings: Set
     ours, untrained = make_leaderboard(made, [result("ours", 0, 0.6), bound])
     assert ours.reached and not untrained.reached and untrained.difference is not None
     assert "First places at 1 of the budget Ours (preset)." in full_markdown(made, [ours, untrained])
+
+
+def test_a_transfer_score_that_is_an_error_is_told_in_its_own_unit(settings: Settings, result: Make) -> None:
+    depth = DepthSettings(dataset=AnnotatedImagesSettings(name="nyuv2", path="rooms"))
+    by = {"depth": TransferObjective(by=depth, score="rmse", split="test")}
+    rows = {"ours": (1.0, 1.5), "theirs": (2.0, 2.25)}
+    results = [
+        result(row, seed, 0.5, transfer={"depth": value})
+        for row, values in rows.items()
+        for seed, value in enumerate(values)
+    ]
+    text = full_markdown(settings(transfer=by), make_leaderboard(settings(transfer=by), results))
+    assert "Transfer, `depth`: depth, rmse, on nyuv2, test split; less is better." in text
+    assert (
+        "| Ours | preset | 2 | 1.25 +- 3.177 |" in text and "| Theirs | preset | 2 | 2.125 +- 1.588 | 0.875 [" in text
+    )
+
+
+def test_bounds_stand_beside_the_largest_budget_and_are_not_blamed(settings: Settings, result: Make) -> None:
+    methods = {"ours": RowSettings(), "noise": RowSettings(), "bound": RowSettings(student="untrained")}
+    made = settings(methods=methods, fractions=(0.5, 0.25), floor="noise")
+    bound = dataclasses.replace(result("bound", 0, 0.1), curve={}, macs={})
+    known = [result("ours", 0, 0.6, fraction=0.5), result("noise", 0, 0.3, fraction=0.5), bound]
+    lines = make_leaderboard(made, known)
+    assert [(line.row, line.fraction) for line in lines] == [("ours", 0.5), ("noise", 0.5), ("bound", 0.5)]
+    text = full_markdown(made, lines)
+    assert "Collapsed" not in text and "Not above the floor" not in text

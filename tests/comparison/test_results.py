@@ -49,7 +49,7 @@ def test_a_folder_keeps_its_name_over_several_commands(folder: ResultsFolder, co
 
 def test_results_of_another_comparison_are_refused(folder: ResultsFolder) -> None:
     for changed in (other(budget="{macs: 3e10}"), other(dataset__crop_padding="2"), other(shrink="{batch_sizes: 2}")):
-        with pytest.raises(ValueError, match="holds the comparison 'smoke' with other data, pairs, budget or score"):
+        with pytest.raises(ValueError, match="holds the comparison 'smoke' with other data, pairs, budget, score or"):
             folder.check(changed)
 
 

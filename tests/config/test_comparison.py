@@ -178,5 +178,7 @@ def test_what_is_not_distilled_runs_at_one_budget_and_takes_nothing_of_a_method(
     bound = ("  noise: {", "  bound: {student: untrained}\n  noise: {")
     runs = [found for found in load(tmp_path, bound).runs() if found.row == "bound"]
     assert {found.fraction for found in runs} == {1.0} and len(runs) == 2 * 2 * 2  # pairs, teachers, seeds
+    with pytest.raises(SettingsError, match="reference: the row 'bound' is 'untrained'"):
+        load(tmp_path, bound, ("reference: ours", "reference: bound"))
     with pytest.raises(SettingsError, match="methods.bound.*takes no preset, settings or tuning"):
         load(tmp_path, ("  noise: {", "  bound: {student: untrained, preset: nayer_300}\n  noise: {"))

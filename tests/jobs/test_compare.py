@@ -84,9 +84,12 @@ def test_a_pair_whose_networks_do_not_fit_the_images_is_refused(override: str, m
 
 def test_a_comparison_needs_labelled_images_to_judge_by() -> None:
     data = load_dataset(DatasetSettings(name="digits"))
-    check_data(data)
+    comparison = load_comparison(SMOKE)
+    check_data(data, comparison)
     with pytest.raises(ValueError, match="a comparison needs labelled validation images"):
-        check_data(dataclasses.replace(data, validation=None))
+        check_data(dataclasses.replace(data, validation=None), comparison)
+    with pytest.raises(ValueError, match="methods.from_labels: learns from labelled training images"):
+        check_data(dataclasses.replace(data, train=None), comparison)
 
 
 def test_what_ended_is_not_run_again_and_what_failed_only_if_wanted(tmp_path: Path) -> None:

@@ -20,29 +20,35 @@ def record(**values: Any) -> TrialRecord:
     )
 
 
+SHORT = {ACCURACY: 0.9, "epoch": 8, "time/elapsed_seconds": 30.0}
+WHOLE = {ACCURACY: 0.97, "epoch": 21, "time/elapsed_seconds": 80.0, "finished": True}
+
+
+LATER = WHOLE | {ACCURACY: 0.91}
+
+
 @pytest.mark.parametrize(
-    ("status", "at_check", "told"),
+    ("of_two", "at_check", "two", "one"),
     [
-        ("complete", None, "validation accuracy 91.0 % with the default settings in 60 s (one worker: 97.0 %, 80 s)"),
-        (
-            "stopped",
-            {ACCURACY: 0.9, "epoch": 8, "time/elapsed_seconds": 30.0},
-            "validation accuracy after 9 epochs 91.0 % with the default settings in 60 s (one worker: 90.0 %, 30 s)",
-        ),
+        (LATER, None, "validation accuracy 91.0 % in 80 s", "97.0 % in 80 s"),
+        (LATER, SHORT, "validation accuracy 91.0 % in 80 s", "97.0 % in 80 s"),
+        (SHORT | {ACCURACY: 0.91}, SHORT, "validation accuracy after 9 epochs 91.0 % in 30 s", "90.0 % in 30 s"),
+        (SHORT, None, "validation accuracy after 9 epochs 90.0 % in 30 s", "-"),
+        (SHORT | {"epoch": 3}, SHORT, "validation accuracy after 4 epochs 90.0 % in 30 s", "-"),
+        ({}, SHORT, "agreement on the probe -", "-"),
     ],
 )
 def test_two_workers_are_held_against_one_after_equally_many_epochs(
-    status: str, at_check: dict[str, Any] | None, told: str
+    of_two: dict[str, Any], at_check: dict[str, Any] | None, two: str, one: str
 ) -> None:
-    check = record(workers=2, status=status, seconds=60.0, metrics={ACCURACY: 0.91, "epoch": 8})
-    whole = {ACCURACY: 0.97, "epoch": 21, "time/elapsed_seconds": 80.0}
-    choice: Any = SimpleNamespace(check=check, default=record(metrics=whole, metrics_at_check=at_check))
-    assert told in against_one_worker(choice)[0]
+    check = record(workers=2, metrics=of_two)
+    choice: Any = SimpleNamespace(check=check, default=record(metrics=WHOLE, metrics_at_check=at_check))
+    assert f"{two} with the default settings (one worker: {one})" in against_one_worker(choice)[0]
 
 
 def test_a_failed_default_leaves_nothing_to_compare_with() -> None:
-    choice: Any = SimpleNamespace(check=record(workers=2, seconds=60.0, metrics={ACCURACY: 0.91}), default=None)
-    assert "91.0 % with the default settings in 60 s (one worker: -)" in against_one_worker(choice)[0]
+    choice: Any = SimpleNamespace(check=record(workers=2, metrics=SHORT), default=None)
+    assert "90.0 % in 30 s with the default settings (one worker: -)" in against_one_worker(choice)[0]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +57,8 @@ def test_a_failed_default_leaves_nothing_to_compare_with() -> None:
         (
             {"accuracy/top1": 0.972, "accuracy/teacher_top1": 0.992},
             {"accuracy/top1": 0.831},
-            "**97.2 %** of the test images (shifted teacher 99.2 %; KD on random noise 83.1 %) with **10 of 60 parameters**.",
+            "**97.2 %** of the test images (shifted teacher 99.2 %; KD on random noise 83.1 %) "
+            "with **10 of 60 parameters**.",
         ),
         (
             {"accuracy/top1": 0.972, "accuracy/teacher_top1": 0.992},

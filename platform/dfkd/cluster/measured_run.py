@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from dfkd.assembly import Materials, choose_device
 from dfkd.cluster.checkpoints import CheckpointStore
@@ -21,10 +22,13 @@ from dfkd.cluster.worker import PREVIEW_KEY, RUN_ERRORS, Report, run_worker
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.objectives import TransferObjective
 from dfkd.tasks.further_objectives import further_scores
+from dfkd.teachers import Teacher
 
 ONLY_AT_THE_ENDS = 10**9  # epochs between previews: the first epoch's and the last's
 REPORTS, WALL = "reports", "wall_seconds"  # in a checkpoint, beside the worker's own state
 WALL_KEY = "time/wall_seconds"  # of a report: since the run began, without the time between two processes of it
+
+TRANSFER_KEY = "time/transfer_seconds"  # of the last report: of the tasks that the student is put to, within the former
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,17 +99,32 @@ def run_measured(
     device = choose_device(settings)
     session = RecordingSession(device, None if uri is None else CheckpointStore(uri))
     try:
-        read_off = partial(further_scores, transfer or {}, teacher=materials.teacher, device=device)
-        student = run_worker(settings, materials, session, image_every=ONLY_AT_THE_ENDS, at_end=read_off)
+        before_tasks: list[dict[str, float]] = []
+        put_to_tasks = partial(_put_to_tasks, transfer or {}, materials.teacher, device, before_tasks)
+        student = run_worker(settings, materials, session, image_every=ONLY_AT_THE_ENDS, at_end=put_to_tasks)
     except RUN_ERRORS as error:
         return Measured(reports=session.reports, hardware=hardware(device), error=" ".join(str(error).split()))
     return Measured(
         reports=session.reports,
         preview=session.preview,
-        peak_memory=peak_memory(device),
+        peak_memory=before_tasks[0] if before_tasks else peak_memory(device),
         parameters={"student": sum(parameter.numel() for parameter in student.parameters())},
         hardware=hardware(device),
     )
+
+
+def _put_to_tasks(
+    transfer: Mapping[str, TransferObjective],
+    teacher: Teacher,
+    device: torch.device,
+    memory: list[dict[str, float]],
+    student: nn.Module,
+) -> dict[str, float]:
+    """Return the student's transfer scores and their seconds, after noting what the run itself took of memory."""
+    memory.append(peak_memory(device))
+    began = time.monotonic()
+    scores = further_scores(transfer, student, teacher, device)
+    return scores | ({TRANSFER_KEY: time.monotonic() - began} if scores else {})
 
 
 def peak_memory(device: torch.device) -> dict[str, float]:

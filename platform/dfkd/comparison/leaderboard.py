@@ -94,11 +94,13 @@ def make_leaderboard(settings: ComparisonSettings, results: Iterable[RunResult])
     grouped: dict[tuple[str, float], list[RunResult]] = {}
     for result in sorted(results, key=lambda result: (result.run.pair, -result.run.fraction)):
         if result.run.row in order:
-            grouped.setdefault((result.run.pair, result.run.fraction), []).append(result)
+            distilled = settings.methods[result.run.row].student == "distilled"
+            fraction = result.run.fraction if distilled else max(settings.fractions)  # beside the largest budget
+            grouped.setdefault((result.run.pair, fraction), []).append(result)
     lines: list[Line] = []
-    for group in grouped.values():
+    for (_, fraction), group in grouped.items():
         group.sort(key=lambda result: (order[result.run.row], result.run.column, *_cell(result)))
-        lines += _lines_of(settings, group)
+        lines += [replace(line, fraction=fraction) for line in _lines_of(settings, group)]
     return lines
 
 
@@ -113,8 +115,8 @@ def _lines_of(settings: ComparisonSettings, group: Sequence[RunResult]) -> list[
         if row != settings.reference:
             line = replace(line, difference=_difference("test", SCORES[settings.score][0], found, against))
             transfer = {
-                column: replace(each, difference=_difference("transfer", column, found, against))
-                for column, each in line.transfer.items()
+                task: replace(each, difference=_difference("transfer", task, found, against))
+                for task, each in line.transfer.items()
             }
             line = replace(line, transfer=transfer)
         if targets and line.macs:
@@ -166,13 +168,13 @@ def _line(settings: ComparisonSettings, found: Sequence[RunResult]) -> Line:
         agreement=mean_interval([result.test["agreement/top1"] for result in well]),
         best_epoch=mean_interval([result.best_epoch["score"] for result in well]),
         transfer={
-            column: TransferScore(score=mean_interval([r.transfer[column] for r in well if column in r.transfer]))
+            column: TransferScore(score=mean_interval([result.transfer[column] for result in well]))
             for column in settings.transfer
         },
         seconds=_means([result.seconds for result in well]),
         macs=_means([result.macs for result in well]),
         peak_memory=_largest([result.peak_memory for result in well]),
-        collapsed=tuple(_named(result) for result in well if result.test[score] <= chance),
+        collapsed=tuple(_named(result) for result in well if result.macs and result.test[score] <= chance),
         failed=tuple(f"{_named(result)}: {result.reason}" for result in found if result.status != COMPLETE),
         notes=tuple(dict.fromkeys(note for result in well for note in result.notes)),
     )

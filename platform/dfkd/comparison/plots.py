@@ -33,7 +33,7 @@ def score_against_budget(settings: ComparisonSettings, lines: Sequence[Line]) ->
     figure = go.Figure()
     shown: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
-        if not math.isnan(line.score.mean):
+        if line.macs and not math.isnan(line.score.mean):
             shown.setdefault((line.row, line.column), []).append(line)
     for place, found in enumerate(shown.values()):
         found.sort(key=lambda line: line.fraction)

@@ -105,7 +105,8 @@ class ResultsFolder:
         if facts and facts["fingerprint"] != comparison.fingerprint():
             raise ValueError(
                 f"--results: '{self.path}' holds the comparison '{facts['settings']['name']}' with other data, pairs, "
-                "budget or score, and results of two are not mixed. Give another folder, or restore the settings."
+                "budget, score or transfer columns, and results of two are not mixed. Give another folder, or restore "
+                "the settings."
             )
         wanted = {str(run): run for run in comparison.runs()}
         for file in self._run_files():

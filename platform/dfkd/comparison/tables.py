@@ -103,20 +103,20 @@ def transfer_tables(settings: ComparisonSettings, lines: Sequence[Line]) -> list
             "detectable",
         ]
         rows = []
+        error = column.goal == "minimize"  # in units of its own, such as metres; every other score is a share
         for line in lines:
-            each = line.transfer[name]
-            rows.append(
-                [
-                    line.title,
-                    line.column,
-                    str(each.score.n),
-                    percent(each.score),
-                    NOTHING if each.difference is None else points(each.difference.interval),
-                    NOTHING if each.p_value is None else number(each.p_value, ".3f"),
-                    NOTHING if each.difference is None else number(100 * each.difference.detectable, ".1f"),
-                ]
-            )
-        what = f"Transfer, `{name}`: {column.by.task.replace('_', ' ')}, {column.column}, {column.split} split."
+            each, difference = line.transfer[name], line.transfer[name].difference
+            cells = [line.title, line.column, str(each.score.n), plain(each.score) if error else percent(each.score)]
+            if difference is None:
+                rows.append([*cells, NOTHING, NOTHING, NOTHING])
+                continue
+            scale, form = (1, ".3g") if error else (100, ".1f")
+            cells.append(plain(difference.interval, ends=True) if error else points(difference.interval))
+            cells.append(NOTHING if each.p_value is None else number(each.p_value, ".3f"))
+            rows.append([*cells, number(scale * difference.detectable, form)])
+        data, direction = column.by.dataset.title or column.by.dataset.name, "; less is better" if error else ""
+        task = f"{column.by.task.replace('_', ' ')}, {column.column}"
+        what = f"Transfer, `{name}`: {task}, on {data}, {column.split} split{direction}."
         found += [what, table(head, rows)]
     return found
 
@@ -131,7 +131,7 @@ def cost_table(lines: Sequence[Line]) -> str:
             line.title,
             line.column,
             number(line.macs.get("total", math.nan), ".3g"),
-            number(100 * line.warm_up_share, ".0f", " %"),
+            number(100 * line.warm_up_share, ".0f", " %") if line.macs else NOTHING,
             *(number(line.seconds.get(part, math.nan), ".0f") for part in ("synthesis", "distillation", "wall")),
             number(max(line.peak_memory.values(), default=math.nan) / 1e6, ".0f"),
             "; ".join(line.notes) or NOTHING,
@@ -208,6 +208,7 @@ def _flat(line: Line) -> dict[str, Any]:
         row |= {"detectable": line.difference.detectable}
     for name, each in line.transfer.items():
         row |= {f"transfer/{name}": each.score.mean, f"transfer/{name}_half_width": each.score.half_width}
+        row |= {f"transfer/{name}_n": each.score.n, f"transfer/{name}_p_value_holm": each.p_value}
         if each.difference is not None:
             row |= {f"transfer/{name}_difference": each.difference.interval.mean}
             row |= {f"transfer/{name}_difference_low": each.difference.interval.low}
@@ -252,7 +253,9 @@ def below_floor(settings: ComparisonSettings, lines: Sequence[Line]) -> list[str
     """Return which rows' means lie not above the floor's; nothing without a floor."""
     floor = next((line.score.mean for line in lines if line.row == settings.floor), math.nan)
     found = [
-        f"{line.title}, {line.column}" for line in lines if line.row != settings.floor and line.score.mean <= floor
+        f"{line.title}, {line.column}"
+        for line in lines
+        if line.row != settings.floor and line.macs and line.score.mean <= floor
     ]
     return [f"Not above the floor: {'; '.join(found)}."] if found else []
 
@@ -270,6 +273,16 @@ def _troubles(lines: Sequence[Line]) -> list[str]:
 
 def _listed(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds))
+
+
+def plain(interval: Interval, *, ends: bool = False) -> str:
+    """Return an interval in its own unit, with its half-width or with both ends."""
+    if math.isnan(interval.mean):
+        return NOTHING
+    if math.isnan(interval.half_width):
+        return f"{interval.mean:.4g}"
+    beside = f"[{interval.low:.4g}, {interval.high:.4g}]" if ends else f"+- {interval.half_width:.4g}"
+    return f"{interval.mean:.4g} {beside}"
 
 
 def percent(interval: Interval) -> str:

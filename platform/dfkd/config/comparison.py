@@ -59,10 +59,11 @@ class Comparison:
                     for seed in seeds:
                         for name, row in settings.methods.items():
                             if row.student != "distilled" and fraction < max(settings.fractions):
-                                continue  # no budget changes it
+                                continue
+                            share = fraction if row.student == "distilled" else 1.0  # no budget changes it
                             for column in row.columns if seed in (row.seeds or settings.seeds) else ():
                                 yield RunName(
-                                    pair=pair, fraction=fraction, row=name, column=column, teacher=teacher, seed=seed
+                                    pair=pair, fraction=share, row=name, column=column, teacher=teacher, seed=seed
                                 )
 
     def experiments(self) -> list[ExperimentSettings]:
@@ -130,6 +131,8 @@ class Comparison:
         base = experiment_settings(self.settings.experiment, self.where)
         shared = {name: without_places(base)[name] for name in ("dataset", "teacher", "student", "tasks")}
         parts = ("name", "pairs", "budget", "score", "shrink")
+        if self.settings.transfer:
+            shared["transfer"] = {name: _task(column) for name, column in self.settings.transfer.items()}
         return settings_key({**shared, **{name: to_dict(self.settings)[name] for name in parts}})
 
 

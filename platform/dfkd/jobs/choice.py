@@ -57,12 +57,12 @@ def choose_trial(running: Running) -> Choice:
     best = choose(scores, objective.goal)
     selected = next(score for score in scores if score.key == front.chosen) if front else chosen
     by_key = {record.key: record for record in records}
-    defaults = [r for r in running.records.all() if r.is_default and r.status in ("complete", "stopped")]
+    defaults = [record for record in running.records.all() if record.is_default and record.status == "complete"]
     return Choice(
         record=by_key[selected.key],
         best=by_key[best.key],
         margin=margin,
-        default=next((record for record in defaults if record in records and record.status == "complete"), None),
+        default=next((record for record in defaults if record in records), None),
         check=next((record for record in defaults if record.workers != running.plan().workers), None),
         trust=trust_report(
             blind[2],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,11 +20,13 @@ from dfkd.jobs.comparison_runs import execute_runs, plan_runs
 from dfkd.jobs.console import Console
 from dfkd.jobs.preparation import check_places, resolve_storage
 from dfkd.jobs.ray_cluster import connected
+from dfkd.jobs.rehearsal import untrained_teacher
 from dfkd.jobs.surroundings import default_storage
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.jobs.tuning import tune
 from dfkd.settings.comparison import COLUMNS, RunName
 from dfkd.settings.experiment import ExperimentSettings
+from dfkd.settings.objectives import TransferObjective
 from dfkd.tasks.further_objectives import check_data as check_transfer_data
 from dfkd.teachers import build_network
 from dfkd.tracking.connection import check_reachable
@@ -52,10 +54,14 @@ def run_comparison(comparison: Comparison, options: ComparisonOptions, console: 
     names = missing_runs(comparison, folder, options)
     teachers = {(name.pair, name.teacher): comparison.experiment(name) for name in names}
     home = open_home(options.home)
-    with _comparing(comparison, options, folder, home, teachers, console) as (comparing, tracking_uri):
+    transfer = comparison.settings.transfer
+    with _comparing(comparison, options, folder, home, teachers, console, transfer=transfer) as (
+        comparing,
+        address,
+    ):
         planned = plan_runs(comparing, names)
         comparison_id = str(folder.facts()["id"])
-        with MlflowTracking(tracking_uri, home, comparison_id) as tracking:
+        with MlflowTracking(address, home, comparison_id) as tracking:
             told = home / "comparisons" / comparison_id / "told.json"
             reporter = Reporter(comparison, folder, tracking, told)
             parent = reporter.open(comparison_id)
@@ -82,7 +88,7 @@ def run_tuning(comparison: Comparison, options: ComparisonOptions, console: Cons
     row = comparison.tuned_rows[0]
     settings = comparison.resolve(row, pair=pair, teacher=tuning.teacher, seed=tuning.seeds[0])
     teachers = {(pair, tuning.teacher): settings}
-    with _comparing(comparison, options, folder, home, teachers, console) as (comparing, _):
+    with _comparing(comparison, options, folder, home, teachers, console, transfer={}) as (comparing, _):
         tune(comparing, home)
     return folder.path / "tuned.json"
 
@@ -106,8 +112,13 @@ def _comparing(
     home: Path,
     teachers: dict[TeacherOf, ExperimentSettings],
     console: Console,
+    *,
+    transfer: Mapping[str, TransferObjective],
 ) -> Iterator[tuple[Comparing, str]]:
-    """Give what every phase needs, and MLflow's address: a cluster, the data, and these teachers, made if needed."""
+    """Give what every phase needs, and MLflow's address: a cluster, the data, and these teachers, made if needed.
+
+    The data of transfer tasks are looked at first: their scores come last.
+    """
     first = next(comparison.runs())
     settings = comparison.resolve(first.row, pair=first.pair, teacher=first.teacher, seed=first.seed)
     tracking_uri = resolve_tracking_uri(options.tracking_uri, home=home)
@@ -117,13 +128,11 @@ def _comparing(
         shared = options.storage or default_storage()
         check_places(tracking_uri=tracking_uri, storage=shared)
         data = load_dataset(settings.dataset)
-        check_data(data)
+        check_data(data, comparison)
         check_networks(comparison, data)
         folder.claim(comparison)
-        name, made = str(folder.facts()["id"]), {}
-        for which, experiment in teachers.items():
-            made[which] = obtain_teacher(experiment, data, home=home, tracking_uri=tracking_uri, console=console)
-            check_transfer_data(comparison.settings.transfer, made[which], where="transfer")
+        check_transfer_data(transfer, untrained_teacher(settings.student.network, data), where="transfer")
+        name = str(folder.facts()["id"])
         at_once = 1 if comparison.settings.budget.unit == "seconds" else options.at_once
         yield (
             Comparing(
@@ -131,7 +140,10 @@ def _comparing(
                 folder=folder,
                 storage=resolve_storage(shared or str(home / "comparisons"), name=f"{name}/checkpoints"),
                 data=data,
-                teachers=made,
+                teachers={
+                    which: obtain_teacher(experiment, data, home=home, tracking_uri=tracking_uri, console=console)
+                    for which, experiment in teachers.items()
+                },
                 console=console,
                 gpu=uses_gpu(settings),
                 at_once=concurrent_trials(settings, 1, wanted=at_once),
@@ -160,8 +172,11 @@ def check_networks(comparison: Comparison, data: RealData) -> None:
                 ) from None
 
 
-def check_data(data: RealData) -> None:
-    """Raise ValueError unless there are labelled images to follow students on and to judge them by."""
+def check_data(data: RealData, comparison: Comparison) -> None:
+    """Raise ValueError unless there are labelled images to follow students on, to judge them by, and to learn from."""
     for split, images in (("validation", data.validation), ("test", data.test)):
         if images is None or images.labels is None:
             raise ValueError(f"dataset: a comparison needs labelled {split} images, and '{data.title}' has none.")
+    for name, row in comparison.settings.methods.items():
+        if row.student == "from_labels" and (data.train is None or data.train.labels is None):
+            raise ValueError(f"methods.{name}: learns from labelled training images, and '{data.title}' has none.")

@@ -74,6 +74,14 @@ class Comparing:
             self._shared[key] = share(materials)
         return self._shared[key]
 
+    def labelled_images(self, student: str) -> Any:
+        """Return a reference to what a student that is not distilled is trained on: the training images, or None."""
+        if student != "from_labels":
+            return None
+        if "train" not in self._shared:
+            self._shared["train"] = share(self.data.train)
+        return self._shared["train"]
+
     def run(self, tasks: Sequence[Task[Name]]) -> Iterator[Finished[Name]]:
         """Run tasks, as many at once as this comparison allows, and yield each as it ends."""
         return run_tasks(tasks, gpu=self.gpu, at_once=self.at_once)

@@ -57,7 +57,11 @@ class Reporter:
         if name in self._told:
             return
         child = self._tracking.open_child(name, str(result.run), {"dfkd.kind": "comparison run", "row": result.run.row})
-        child.log_params(flatten(result.settings))
+        distilled = self._comparison.settings.methods[result.run.row].student == "distilled"
+        method = (
+            () if distilled else ("synthesis", "distillation", "label_embeddings")
+        )  # of which such a run took nothing
+        child.log_params(flatten({part: value for part, value in result.settings.items() if part not in method}))
         child.set_tags(
             {"commit": str(result.made_with.get("commit"))} | ({"error": result.reason} if result.reason else {})
         )
@@ -81,7 +85,8 @@ class Reporter:
             final |= {"best_epoch_on_test/score": result.best_epoch["score"]}
             for group in ("seconds", "macs", "peak_memory"):
                 final |= {f"{group}/{name}": value for name, value in getattr(result, group).items()}
-            child.log_metrics(final, step=int(result.curve["epoch"][-1]))
+            final |= {f"transfer/{column}": value for column, value in result.transfer.items()}
+            child.log_metrics(final, step=int(result.curve["epoch"][-1]) if result.curve else 0)
 
     def _is_shown(self, run: RunName) -> bool:
         """Whether the run is its row's first, at the largest budget."""

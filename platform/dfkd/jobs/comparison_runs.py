@@ -7,9 +7,10 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dfkd.cluster.checkpoints import CheckpointStore
-from dfkd.cluster.measured_run import WALL_KEY, Measured, run_measured
+from dfkd.cluster.measured_run import TRANSFER_KEY, WALL_KEY, Measured, run_measured
 from dfkd.cluster.pool import Task
 from dfkd.cluster.reference_run import run_reference
 from dfkd.cluster.worker import Report
@@ -114,8 +115,8 @@ def task_of(comparing: Comparing, run: PlannedRun) -> Task[RunName]:
     materials = comparing.materials(run.unscaled, (run.name.pair, run.name.teacher))
     transfer = comparing.comparison.settings.transfer
     if run.scaled is None:
-        train = comparing.data.train if run.student == "from_labels" else None
-        return Task(name=run.name, function=run_reference, arguments=(run.unscaled, materials, train, transfer))
+        arguments: tuple[Any, ...] = run.unscaled, materials, comparing.labelled_images(run.student), transfer
+        return Task(name=run.name, function=run_reference, arguments=arguments)
     arguments = run.scaled.settings, materials, run_uri(comparing, run.name), transfer
     return Task(name=run.name, function=run_measured, arguments=arguments)
 
@@ -186,12 +187,14 @@ def in_parts(cost: RunCost) -> dict[str, float]:
 
 
 def seconds_of(reports: Sequence[Report]) -> dict[str, float]:
-    """Return a run's seconds by part, their total, and all that passed, evaluation and checkpoints included."""
+    """Return a run's seconds by part, their total, and all that passed with evaluation and checkpoints, tasks apart."""
     parts = {
         part: sum(report.get(f"time/{part}_seconds", 0.0) for report in reports)
         for part in ("synthesis", "distillation")
     }
-    return parts | {"total": sum(parts.values()), "wall": reports[-1][WALL_KEY]}
+    transfer = reports[-1].get(TRANSFER_KEY, 0.0)
+    known = {"transfer": transfer} if transfer else {}
+    return parts | known | {"total": sum(parts.values()), "wall": reports[-1][WALL_KEY] - transfer}
 
 
 def curve_of(reports: Sequence[Report], settings: ExperimentSettings, parts: PartCosts, score: str) -> Curve:

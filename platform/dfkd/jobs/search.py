@@ -245,7 +245,7 @@ def repeat_default(running: Running) -> None:
 def run_default(running: Running, plan: TrialPlan, *, name: str) -> None:
     """Run the default settings by a plan of their own, unless this search did so before."""
     known = running.records.get(plan.key(running.space.defaults()))
-    if known is not None and known.status in ("complete", "stopped", "failed"):  # as for searched trials
+    if known is not None and known.status in ("complete", "failed"):  # as for searched trials
         return
     run_trials(
         plan,

@@ -112,7 +112,7 @@ class SearchListener:
         """Close the trial's run and say how it went."""
         settings = self._resolve(params)
         record = self._record(settings, params)
-        complete = bool(record.metrics.get("finished"))
+        complete = _epochs_done(record) >= self._plan.epochs(settings)  # all that were planned
         record.status = "failed" if error else "complete" if complete else "stopped"
         record.error = error
         now = time.monotonic()

@@ -103,31 +103,34 @@ def against_one_worker(choice: Choice) -> list[str]:
         return []
     what, two, one = _two_workers(choice.check, choice.default)
     return [
-        f"**{choice.check.workers} data-parallel workers on Ray Train:** {what} {two} with the default settings in "
-        f"{choice.check.seconds:.0f} s (one worker: {one}). Each worker fills a bank of its own, so these are "
+        f"**{choice.check.workers} data-parallel workers on Ray Train:** {what} {two} with the default settings "
+        f"(one worker: {one}). Each worker fills a bank of its own, so these are "
         "two algorithms, and the difference is not chance alone.",
         "",
     ]
 
 
 def _two_workers(check: TrialRecord, default: TrialRecord | None) -> tuple[str, str, str]:
-    """Return what the default settings are compared by, after equally many epochs, with several workers and with one.
+    """Return what the default settings are compared by, its value and seconds with several workers, and with one.
 
-    The last also says how long one worker took.
+    Both are of the epoch that the run with several workers ended with; without one to compare with there is a dash. The
+    seconds are those of the epochs, without what a start takes.
     """
-    accuracy = "val/accuracy/top1"
-    after = f" after {check.metrics['epoch'] + 1} epochs" if check.status == "stopped" else ""
+    accuracy, epoch = "val/accuracy/top1", check.metrics.get("epoch")
     key, what = (
         (accuracy, "validation accuracy")
         if accuracy in check.metrics
         else ("probe/agreement", "agreement on the probe")
     )
-    compared = default and (default.metrics_at_check or default.metrics)
-    if not compared:
-        return what + after, percent(check.metrics.get(key)), percent(None)
-    seconds = compared.get("time/elapsed_seconds")
-    took = "" if seconds is None else f", {seconds:.0f} s"
-    return what + after, percent(check.metrics.get(key)), percent(compared.get(key)) + took
+    after = "" if check.metrics.get("finished") or epoch is None else f" after {epoch + 1} epochs"
+    reports = [default.metrics, default.metrics_at_check or {}] if default else []
+    one = next((report for report in reports if report.get("epoch") == epoch), {})
+    return what + after, _value_and_seconds(check.metrics, key), _value_and_seconds(one, key)
+
+
+def _value_and_seconds(report: Mapping[str, Any], key: str) -> str:
+    seconds = report.get("time/elapsed_seconds")
+    return percent(report.get(key)) + ("" if seconds is None else f" in {seconds:.0f} s")
 
 
 def trial_table(records: list[TrialRecord], objective: str) -> str:
@@ -289,8 +292,7 @@ def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: f
     ]
     if choice.check is not None:
         what, two, one = _two_workers(choice.check, choice.default)
-        words = f"{what} with the default settings (one worker: {one}), {choice.check.seconds:.0f} s"
-        lines.append(f"  {'two workers':<16} {two:>8}   {words}")
+        lines.append(f"  two workers      {what} with the default settings {two} (one worker: {one})")
     lines += [
         f"  start-up         {outcome.start_up.sentence()}",
         f"  registered       {outcome.registered.uri}"

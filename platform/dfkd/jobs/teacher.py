@@ -17,6 +17,7 @@ from dfkd.data.real_data import RealData
 from dfkd.jobs.console import Console, percent
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.teacher_training import TrainingFolder, train
+from dfkd.models import REVISIONS
 from dfkd.settings.experiment import ExperimentSettings, TeacherSettings
 from dfkd.settings.identity import flatten, settings_key, shareable, to_dict
 from dfkd.tasks.accuracy import top1
@@ -150,15 +151,16 @@ def training_key(settings: ExperimentSettings, data: RealData) -> str:
         training["crop_padding"] = settings.dataset.crop_padding
     if training["poison"] is None:
         del training["poison"]  # it came later, and says nothing of an honest teacher
-    return settings_key(
-        {
-            "images": data.train.fingerprint(),
-            "num_classes": data.num_classes,
-            "horizontal_flip": settings.dataset.horizontal_flip,
-            "architecture": settings.teacher.architecture,
-            "training": training,
-        }
-    )
+    parts = {
+        "images": data.train.fingerprint(),
+        "num_classes": data.num_classes,
+        "horizontal_flip": settings.dataset.horizontal_flip,
+        "architecture": settings.teacher.architecture,
+        "training": training,
+    }
+    if (revision := REVISIONS.get(str(settings.teacher.architecture))) is not None:
+        parts["revision"] = revision
+    return settings_key(parts)
 
 
 def held_out(data: RealData) -> dict[str, ImageSet]:

@@ -189,6 +189,8 @@ class ComparisonSettings:
         for role in ("reference", "floor", "ceiling"):
             if (row := getattr(self, role)) is not None:
                 check_choice(role, row, tuple(self.methods))
+                if (student := self.methods[row].student) != "distilled":
+                    raise ValueError(f"{role}: the row '{row}' is '{student}' and has no budget; take a method's row.")
         self._check_tuning()
 
     def _check_fractions(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
-LINK = re.compile(r"\[([^\]]+)\]\(([^)\s:]+)\)")
+LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s:]+)\)")
 
 
 def on_files(files: Files, *, config: Any) -> Files:

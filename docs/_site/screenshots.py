@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow import MlflowClient
+from PIL import Image
 from playwright.sync_api import ConsoleMessage, Page, sync_playwright
 
 #: What MLflow's own pages (3.17) write to the console as errors, whatever they show.
@@ -31,6 +32,7 @@ MLFLOWS_OWN_ERRORS = (
     "ResizeObserver",
 )
 SECONDS = 60  # that a page may take
+COLOURS = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +117,9 @@ def take(shots: list[Shot], address: str, output: Path, *, chromium: str) -> lis
             page.goto(f"{address}/#{shot.address}", timeout=1000 * SECONDS)
             problems += _look_for(page, shot)
             problems += [f"{shot.name}: the console says: {each.text[:300]}" for each in said if _is_complaint(each)]
-            page.screenshot(path=output / f"mlflow-{shot.name}.png")
+            file = output / f"mlflow-{shot.name}.png"
+            page.screenshot(path=file)
+            Image.open(file).convert("RGB").quantize(COLOURS).save(file, optimize=True)  # a third of the size
             page.close()
         browser.close()
     return problems

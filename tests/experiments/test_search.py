@@ -133,21 +133,28 @@ def test_a_parent_holds_a_run_a_trial_and_all_have_ended(search: Search) -> None
 
 def test_every_trial_has_its_metrics_of_every_epoch(search: Search) -> None:
     for child in search.runs("trial"):
-        for name, epochs in (
-            ("probe/agreement", [0, 1, 2]),
-            ("val/accuracy/top1", [0, 1, 2]),
-            ("synthesis/batch_norm", [0, 1, 2]),
-            ("distillation/kd", [1, 2]),
-            ("time/epoch_seconds", [0, 1, 2]),
+        for name, first in (
+            ("probe/agreement", 0),
+            ("val/accuracy/top1", 0),
+            ("synthesis/batch_norm", 0),
+            ("distillation/kd", 1),  # after the warm-up
+            ("time/epoch_seconds", 0),
         ):
             history = search.client.get_metric_history(child.info.run_id, name)
-            assert sorted(point.step for point in history) == epochs, name
+            assert sorted(point.step for point in history) == list(range(first, epochs_of(child))), name
+
+
+def epochs_of(child: Any) -> int:
+    """The run with two workers ends after one epoch in which the student learns, and one before."""
+    return 2 if child.data.params["workers"] == "2" else 3
 
 
 def test_every_trial_has_its_series_of_images(search: Search) -> None:
     for child in search.runs("trial"):
         pictures = {path for path in search.artifacts(child) if path.endswith(".png")}
-        assert sorted(re.findall(r"step\+(\d)\+", " ".join(pictures))) == ["0", "1", "2"]
+        assert sorted(re.findall(r"step\+(\d)\+", " ".join(pictures))) == [
+            str(epoch) for epoch in range(epochs_of(child))
+        ]
         assert child.data.tags["mlflow.loggedImages"] == "True"
 
 

@@ -97,7 +97,7 @@ def shots_of(store: str, name: str) -> list[Shot]:
         Shot(
             name="charts",
             address=f"{where}/runs/{trial.info.run_id}/model-metrics",
-            texts=("distillation", "label_mismatch"),
+            texts=("distillation", "kd"),
         ),
         Shot(name="trial", address=f"{where}/runs/{trial.info.run_id}", texts=("distillation.learning_rate",)),
         Shot(name="model", address=f"/models/{name}", texts=("champion",)),

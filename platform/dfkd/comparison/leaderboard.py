@@ -168,7 +168,7 @@ def _line(settings: ComparisonSettings, found: Sequence[RunResult]) -> Line:
         agreement=mean_interval([result.test["agreement/top1"] for result in well]),
         best_epoch=mean_interval([result.best_epoch["score"] for result in well]),
         transfer={
-            column: TransferScore(score=mean_interval([result.transfer[column] for result in well]))
+            column: TransferScore(score=mean_interval([r.transfer[column] for r in well if column in r.transfer]))
             for column in settings.transfer
         },
         seconds=_means([result.seconds for result in well]),
@@ -194,7 +194,7 @@ def _difference(
 ) -> PairedDifference | None:
     """Return how a score of the row differs from the reference's over the teachers and seeds that both have."""
     own, theirs = (
-        {_cell(result): getattr(result, part)[score] for result in side if result.status == COMPLETE}
+        {_cell(result): getattr(result, part)[score] for result in side if score in getattr(result, part)}
         for side in (found, reference)
     )
     cells = sorted(own.keys() & theirs.keys())

@@ -54,7 +54,7 @@ def test_the_readme_shows_the_committed_results() -> None:
 def test_a_section_says_where_its_numbers_come_from(folder: ResultsFolder) -> None:
     text = readme_section([folder])
     assert "**smoke**" in text and "| Cae | preset | text | 2 | 55.00 +- 63.53 % |" in text
-    assert "`benchmarks/results/smoke/`: 8 runs, seeds 0, 1; some core, threads a run: 1; torch 2.14.1" in text
+    assert "`benchmarks/results/smoke/`: 12 runs, seeds 0, 1; some core, threads a run: 1; torch 2.14.1" in text
     assert "commit 01234567." in text
 
 

@@ -58,10 +58,8 @@ class Reporter:
             return
         child = self._tracking.open_child(name, str(result.run), {"dfkd.kind": "comparison run", "row": result.run.row})
         distilled = self._comparison.settings.methods[result.run.row].student == "distilled"
-        method = (
-            () if distilled else ("synthesis", "distillation", "label_embeddings")
-        )  # of which such a run took nothing
-        child.log_params(flatten({part: value for part, value in result.settings.items() if part not in method}))
+        unused = () if distilled else ("synthesis", "distillation", "label_embeddings")
+        child.log_params(flatten({part: value for part, value in result.settings.items() if part not in unused}))
         child.set_tags(
             {"commit": str(result.made_with.get("commit"))} | ({"error": result.reason} if result.reason else {})
         )

@@ -84,7 +84,7 @@ def test_a_named_run_that_goes_on_keeps_its_curve(
     assert seconds == sorted(seconds) and result["distillation_seconds"] == seconds[-1]
     if with_onnx:
         *_, rounded = result["compressed_teacher"]
-        assert rounded["title"] == "teacher, int8" and rounded["scores"]["agreement/top1"] > 0.5  # chance is 0.1
+        assert rounded["title"] == "teacher, int8" and rounded["scores"]["agreement/top1"] > 0.8
         assert "teacher, int8: accuracy" in printed.getvalue()
     client = import_mlflow().MlflowClient(uri)
     experiment = client.get_experiment_by_name("distillations")

@@ -62,7 +62,9 @@ def write_onnx(network: nn.Module, file: Path, *, example: Tensor) -> None:
 def quantise_file(source: Path, target: Path, batches: Iterable[Tensor]) -> None:
     """Write a copy of an ONNX file with 8-bit weights (a scale a channel) and activations (a scale a tensor).
 
-    BatchNorm is folded into the convolution before it. Activations get the range that they have on the batches.
+    BatchNorm is folded into the convolution before it. Activations get the range that they have on the batches. Both
+    are unsigned: with signed weights onnxruntime's kernels for CPUs without VNNI instructions add pairs of products in
+    16 bits, which overflow without a word, and the file would give other answers on other machines.
 
     Args:
         source: of ``write_onnx``.
@@ -70,7 +72,7 @@ def quantise_file(source: Path, target: Path, batches: Iterable[Tensor]) -> None
         batches: images [B, C, H, W] float32 on the CPU, as the network takes them.
 
     Source: Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference,
-    CVPR 2018, without training; onnxruntime's static quantisation with the formats that its guide advises for CPUs.
+    CVPR 2018, without training; onnxruntime's static quantisation, whose guide names the overflow and this way out.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -84,8 +86,8 @@ def quantise_file(source: Path, target: Path, batches: Iterable[Tensor]) -> None
                 str(target),
                 _Batches(iter(batches)),
                 quant_format=QuantFormat.QDQ,
-                activation_type=QuantType.QInt8,
-                weight_type=QuantType.QInt8,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QUInt8,
                 per_channel=True,
                 calibrate_method=CalibrationMethod.MinMax,
             )

@@ -144,6 +144,17 @@ def test_every_trial_has_its_metrics_of_every_epoch(search: Search) -> None:
             assert sorted(point.step for point in history) == list(range(first, epochs_of(child))), name
 
 
+def test_data_sets_are_inputs_by_what_they_were_used_for(search: Search) -> None:
+    (parent,), (teacher,) = search.runs("search"), search.runs("teacher")
+    assert uses(parent) == {"probe set": "selection", "digits, validation": "reports", "digits, test": "last score"}
+    assert uses(teacher)["digits, train"] == "training the teacher"
+
+
+def uses(run: Any) -> dict[str, str]:
+    """What each data set of a run was used for."""
+    return {given.dataset.name: given.tags[0].value for given in run.inputs.dataset_inputs}
+
+
 def epochs_of(child: Any) -> int:
     """The run with two workers ends after one epoch in which the student learns, and one before."""
     return 2 if child.data.params["workers"] == "2" else 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from dfkd.tracking import delivery
 from dfkd.tracking.delivery import deliver_journal
 from dfkd.tracking.mlflow_tracker import MlflowTracking
+from dfkd.tracking.protocol import DatasetInput
 
 
 def _runs(client: Any, uri: str, search_id: str) -> dict[str, Any]:
@@ -53,6 +55,19 @@ def test_a_search_with_its_trials_arrives_complete(home: Path, uri: str, client:
     assert [file.path for file in table] == ["tables/trials.parquet"]
     assert (home / "artifacts").is_dir()
     assert not list((tracking.journal_folder / "payloads").iterdir())
+
+
+def test_a_data_set_is_an_input_of_its_run_once(home: Path, uri: str, client: Any) -> None:
+    digits = DatasetInput("digits, test", "0123456789abcdef", "last score", "digits", 360, (1, 8, 8))
+    for _ in range(2):  # a search that goes on tells it again
+        tracking = MlflowTracking(uri, home, "inputs")
+        tracking.open_parent("digits", "inputs", {}).log_dataset(digits)
+        assert tracking.close() is None
+    (given,) = _runs(client, uri, "inputs")["inputs"].inputs.dataset_inputs
+    assert (given.dataset.name, given.dataset.digest) == (digits.name, digits.digest)
+    assert json.loads(given.dataset.profile) == {"num_images": 360, "image_shape": [1, 8, 8]}
+    assert json.loads(given.dataset.source) == {"from": "digits"}
+    assert [(tag.key, tag.value) for tag in given.tags] == [("mlflow.data.context", "last score")]
 
 
 def test_images_have_the_names_that_mlflow_itself_gives(

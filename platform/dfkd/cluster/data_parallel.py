@@ -49,6 +49,8 @@ def run_data_parallel(
     """
     from ray.train.torch import TorchTrainer
 
+    from dfkd.cluster.interface import OverNodeAddress
+
     allow_for_booting()
     gpu = uses_gpu(settings)
     for restarts_left in reversed(range(1 + restarts)):
@@ -61,6 +63,7 @@ def run_data_parallel(
                 "epochs": epochs,
                 "image_every": image_every,
             },
+            torch_config=OverNodeAddress(),
             scaling_config=train.ScalingConfig(
                 num_workers=settings.workers, use_gpu=gpu, resources_per_worker={"GPU": 1} if gpu else {"CPU": 1}
             ),

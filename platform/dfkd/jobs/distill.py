@@ -26,6 +26,7 @@ from dfkd.jobs.command import open_output
 from dfkd.jobs.compression import CompressedScores, as_metrics, in_words, score_compressed, synthetic_images
 from dfkd.jobs.console import Console, duration, percent
 from dfkd.jobs.curve import Curve
+from dfkd.jobs.dataset_inputs import log_student_inputs
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.plain_json import plain_json
 from dfkd.jobs.preparation import check_places, resolve_storage
@@ -109,6 +110,7 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
         with MlflowTracking(tracking_uri, home, run_id) as tracking:
             run = tracking.open_parent("distillations", run_id, {"dfkd.kind": "distillation"})
             run.log_params(flatten(shareable(settings)) | {"commit": commit()} | versions())
+            log_student_inputs(run, settings, data, materials)
             curve.start()
             listener = _listener(run, console, curve, total_epochs=settings.total_epochs)
             _train(settings, materials, checkpoints, listener, image_every=options.tracking.previews_every)

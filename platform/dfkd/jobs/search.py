@@ -16,6 +16,7 @@ from dfkd.data import load_dataset
 from dfkd.data.real_data import RealData
 from dfkd.jobs.command import open_output
 from dfkd.jobs.console import Console
+from dfkd.jobs.dataset_inputs import log_student_inputs
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.floor import FloorRun, start_floor
 from dfkd.jobs.leftovers import remove_leftovers
@@ -202,6 +203,7 @@ def open_parent(running: Running) -> Tracker:
     )
     # Tags and not params, which cannot change: a search may go on under another commit.
     parent.set_tags({"commit": commit()} | {f"version.{name}": version for name, version in versions().items()})
+    log_student_inputs(parent, settings, running.data, running.materials, metric=running.objective.metric)
     parent.log_artifact("search_space.json", json.dumps(shareable_search(space.settings), indent=1).encode())
     parent.log_artifact("default_settings.json", json.dumps(shareable(settings), indent=1).encode())
     return parent

@@ -15,6 +15,7 @@ from dfkd.cluster.worker import describe_device
 from dfkd.data.image_set import ImageSet
 from dfkd.data.real_data import RealData
 from dfkd.jobs.console import Console, percent
+from dfkd.jobs.dataset_inputs import log_teacher_inputs
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.teacher_training import TrainingFolder, train
 from dfkd.models import REVISIONS
@@ -78,6 +79,7 @@ def obtain_teacher(
         run.set_tags({"device": describe_device(device)})
         known = shareable(settings)
         run.log_params(flatten({"teacher": known["teacher"], "dataset": known["dataset"]}))
+        log_teacher_inputs(run, settings, data)
         teacher = train(settings, data, folder, console, run)
         scores = {f"{split}/accuracy": accuracy(teacher, images, device) for split, images in held_out(data).items()}
         run.log_metrics(scores, step=settings.teacher.training.epochs)

@@ -171,6 +171,8 @@ class Delivery:
                 self._store.log_image(run_id, first, self._journal.folder)
             case "artifact":
                 self._store.log_artifact(run_id, first, self._journal.folder)
+            case "dataset":
+                self._store.log_dataset(run_id, first)
             case "close":
                 self._store.close_run(run_id, first)
             case _:

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 _NEW_STATE: Mapping[str, Any] = {"offset": 0, "runs": {}, "tracking_uri": None, "moved": False}
 
-EventKind = Literal["open", "params", "metrics", "image", "artifact", "tags", "close"]
+EventKind = Literal["open", "params", "metrics", "image", "artifact", "dataset", "tags", "close"]
 
 
 @dataclass(frozen=True, slots=True)

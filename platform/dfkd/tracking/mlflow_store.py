@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -123,6 +124,18 @@ class MlflowStore:
                 raise RefusedError(f"it is no picture: {error}") from error
             self._client.log_artifact(run_id, str(thumbnail), "images")
         self._client.set_tag(run_id, "mlflow.loggedImages", "True")
+
+    def log_dataset(self, run_id: str, event: Event) -> None:
+        """Make a data set an input of a run; MLflow knows it by name and digest, and takes it once."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+
+        given = event.content
+        profile = {"num_images": given["num_images"], "image_shape": given["image_shape"]}
+        source = json.dumps({"from": given["source"]})
+        dataset = Dataset(given["name"], given["digest"], "local", source, profile=json.dumps(profile))
+        inputs = [DatasetInput(dataset, tags=[InputTag(MLFLOW_DATASET_CONTEXT, given["context"])])]
+        self._client.log_inputs(run_id, inputs)
 
     def close_run(self, run_id: str, event: Event) -> None:
         """End a run at the time of the event."""

@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +18,7 @@ from dfkd.tracking.connection import ui_address
 from dfkd.tracking.delivery import Delivery
 from dfkd.tracking.home import artifact_location
 from dfkd.tracking.journal import Journal
-from dfkd.tracking.protocol import RunStatus, Tracker
+from dfkd.tracking.protocol import DatasetInput, RunStatus, Tracker
 
 START_SECONDS = 15.0  # for the parent run to appear in MLflow
 TIMES = "time/"  # how metrics begin that no repetition gives again
@@ -199,6 +200,10 @@ class RunTracker:
         if Path(name).is_absolute() or ".." in Path(name).parts or not Path(name).name:
             raise ValueError(f"log_artifact: expected a relative file name such as 'plots/history.html', got '{name}'.")
         self._tell("artifact", {"name": name, "file": self._journal.store_payload(Path(name).name, content)})
+
+    def log_dataset(self, dataset: DatasetInput) -> None:
+        """Record what images the run used; see ``Tracker``."""
+        self._tell("dataset", asdict(dataset))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set or overwrite tags; see ``Tracker``."""

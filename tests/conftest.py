@@ -27,6 +27,15 @@ from dfkd.teachers import Teacher
 # A shell that starts the tests in the background has them ignore interrupts, and every command that they start too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+PROCESSES = 2  # of a plain `pytest`: they need a core and about 3 GiB each
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run the ring that needs no option in several processes; named tests and other rings in one, and alone."""
+    plain = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    return PROCESSES if plain and config.getoption("markexpr").startswith("not slow") else 0
+
+
 IMAGE_SHAPE, CLASSES = (1, 8, 8), ("cat", "dog", "eel")
 
 

@@ -24,7 +24,7 @@ LIBRARIES = {"SETTINGS": frozenset[str](), "METHOD": frozenset({"torch"})}
 HOMES = {
     "ray": ("cluster/", "jobs/ray_cluster.py", "jobs/floor.py"),
     "mlflow": ("tracking/",),
-    "optuna": ("search/", "cluster/searcher.py", "cluster/tuner.py", "jobs/story.py"),
+    "optuna": ("search/", "cluster/searcher.py", "cluster/tuner.py", "jobs/search_files.py"),
     "pydantic": ("config/",),
     "yaml": ("config/",),
     "matplotlib": ("jobs/report_figures.py",),
@@ -33,7 +33,7 @@ HOMES = {
     "onnxruntime": ("export/",),
 }
 #: Imports that must wait inside a function: the module is loaded where the library is not wanted yet.
-LAZY = {"jobs/story.py": "optuna"}
+LAZY = {"jobs/search_files.py": "optuna"}
 #: What METHOD never calls: it synchronises, talks or names a device. METHOD's exceptions: (file, call) -> reason.
 FORBIDDEN_CALLS = (".cuda", ".item", "print", "__import__", ".import_module")
 ALLOWED_CALLS: dict[tuple[str, str], str] = {}

@@ -10,7 +10,9 @@ CONTRASTS = ("none", "bank", "fresh", "supervised", "simclr", "only matching", "
 
 
 def without_times(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in report.items() if not key.startswith("time/")} for report in reports]
+    return [
+        {key: value for key, value in report.items() if not key.startswith(("time/", "system/"))} for report in reports
+    ]
 
 
 @pytest.mark.parametrize("variant", CONTRASTS)

@@ -37,7 +37,7 @@ from dfkd.cluster.trial_events import TrialEvents
 from dfkd.cluster.tuner import Objective, make_searcher, run_trials
 from dfkd.cluster.worker import PREVIEW_KEY, RESTARTS, Report
 from dfkd.jobs.ray_cluster import ENVIRONMENT
-from dfkd.search.optuna_space import make_sampler, open_study, study_storage
+from dfkd.search.optuna_space import open_study, study_storage
 from dfkd.search.space import SearchSpace
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import to_dict
@@ -184,7 +184,7 @@ def tune_trials(
         searcher=make_searcher(
             plan,
             objective=AGREEMENT,
-            sampler=make_sampler(SamplerSettings(name="random")),
+            sampler=SamplerSettings(name="random"),
             storage=storage,
             study_name="tiny",
             first=[{"distillation.learning_rate": rate} for rate in rates],
@@ -331,4 +331,4 @@ def train_workers(address: str, state: str | None = None) -> list[Any]:
 
 
 def without_times(report: Report) -> Report:
-    return {name: value for name, value in report.items() if not name.startswith("time/")}
+    return {name: value for name, value in report.items() if not name.startswith(("time/", "system/"))}

@@ -12,13 +12,14 @@ from ray.tune.search import Searcher
 
 from dfkd.cluster.searcher import StudySearch
 from dfkd.cluster.trial import TrialPlan
-from dfkd.search.optuna_space import enqueue, make_sampler, open_study, stale_params
+from dfkd.search.optuna_space import enqueue, open_study, stale_params
 from dfkd.search.space import SearchSpace
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import to_dict
 from dfkd.settings.search import (
     CategoricalChoices,
     IntegerRange,
+    LogUniformRange,
     ParameterRange,
     SamplerSettings,
     SearchSettings,
@@ -63,7 +64,7 @@ def search(tiny_settings: Make, storage: InMemoryStorage) -> Callable[..., Study
             metric=METRIC,
             mode="max",
             further=further,
-            sampler=make_sampler(SamplerSettings(name=sampler, seed=seed)),
+            sampler=SamplerSettings(name=sampler, seed=seed),
             storage=storage,
             study_name="a",
             first=stale_params(study) if first is None else first,
@@ -117,6 +118,30 @@ def test_a_search_that_goes_on_repeats_no_point_but_one_that_was_cut_off(search:
     assert len({tuple(point.items()) for point in done + points}) == 6
     assert run(again, "one too many") == Searcher.FINISHED
     assert run(search(), "and later") == Searcher.FINISHED
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
+def test_a_search_that_goes_on_suggests_what_it_would_have(
+    search: Callable[..., StudySearch], storage: InMemoryStorage, sampler: str
+) -> None:
+    """Also where TPE has left its ten random points behind."""
+    space = {RATE: LogUniformRange(low=0.01, high=1.0), SOURCES: IntegerRange(low=1, high=6)}
+
+    def trial(searcher: StudySearch, number: int) -> Any:
+        point = searcher.suggest(f"trial {number}")
+        searcher.on_trial_complete(f"trial {number}", report(2, point[RATE] / point[SOURCES], finished=True))
+        return point
+
+    whole = search(space, sampler=sampler, seed=5)
+    points = [trial(whole, number) for number in range(14)]
+    storage.delete_study(storage.get_study_id_from_name("a"))
+    cut_off = search(space, sampler=sampler, seed=5)
+    before = [trial(cut_off, number) for number in range(11)]
+    lost = cut_off.suggest("lost")
+    goes_on = search(space, sampler=sampler, seed=5)
+    after = [trial(goes_on, number) for number in range(11, 14)]
+    assert after[0] == lost
+    assert before + after == points
 
 
 def test_points_with_the_same_settings_are_the_same(search: Callable[..., StudySearch]) -> None:

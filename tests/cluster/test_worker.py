@@ -66,7 +66,9 @@ def run(
 
 
 def without_times(reports: list[Report]) -> list[Report]:
-    return [{key: value for key, value in report.items() if not key.startswith("time/")} for report in reports]
+    return [
+        {key: value for key, value in report.items() if not key.startswith(("time/", "system/"))} for report in reports
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -177,6 +177,7 @@ def test_the_parent_keeps_space_table_and_plots(search: Search) -> None:
         "trials.parquet",
         "plots/optimization_history.html",
         "plots/confusion_matrix.html",
+        "plots/embedding_map.html",
     }
     folder = import_mlflow().artifacts.download_artifacts(
         run_id=parent.info.run_id, artifact_path="trials.parquet", tracking_uri=search.uri

@@ -2,56 +2,20 @@ import importlib.util
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from dfkd.assembly import Materials
-from dfkd.cluster.checkpoints import CheckpointStore
-from dfkd.cluster.local_session import LocalSession
-from dfkd.cluster.worker import run_worker
 from dfkd.compression import check_compressible, num_bytes
-from dfkd.jobs.compression import CompressedScores, as_metrics, in_words, score_compressed, synthetic_images
+from dfkd.jobs.compression import CompressedScores, as_metrics, in_words, score_compressed
 from dfkd.settings.compression import CompressionSettings
 from dfkd.settings.experiment import ExperimentSettings, StudentSettings
-from dfkd.settings.synthesis import RandomNoiseSettings, RealImagesSettings
 from dfkd.teachers import build_network
 
 Make = Callable[..., ExperimentSettings]
 WITHOUT_INT8 = CompressionSettings(sparsities=(0.0, 0.5), match_student=False, int8=False)
-
-
-@pytest.fixture
-def finished(tiny_settings: Make, tiny_materials: Materials, tmp_path: Path) -> dict[str, Any]:
-    """The last checkpoint of a tiny distillation."""
-    session = LocalSession(torch.device("cpu"), lambda report: None, CheckpointStore(str(tmp_path)))
-    run_worker(tiny_settings(), tiny_materials, session)
-    state = CheckpointStore(str(tmp_path)).newest(rank=0, world_size=1)
-    assert state is not None
-    return state
-
-
-def test_the_images_are_those_of_the_finished_bank(
-    tiny_settings: Make, tiny_materials: Materials, finished: dict[str, Any]
-) -> None:
-    images = synthetic_images(tiny_settings(), tiny_materials.teacher, finished, count=25)
-    assert images.shape == (25, 1, 8, 8)
-    bank = {image.numpy().tobytes() for image in finished["run"]["synthesizer"]["bank"]["images"]}
-    assert {image.numpy().tobytes() for image in images.mul(255).round().to(torch.uint8)} <= bank
-
-
-def test_a_method_without_a_bank_makes_its_images(tiny_settings: Make, tiny_materials: Materials) -> None:
-    noise = replace(tiny_settings(), synthesis=RandomNoiseSettings())
-    state = {"run": {"synthesizer": {}}}
-    images = synthetic_images(noise, tiny_materials.teacher, state, count=20)
-    assert images.shape == (20, 1, 8, 8) and 0 <= images.min() < images.max() <= 1
-    ceiling = replace(tiny_settings(), synthesis=RealImagesSettings())
-    given = torch.full((3, 1, 8, 8), 51, dtype=torch.uint8)
-    real = synthetic_images(ceiling, tiny_materials.teacher, state, count=4, images=given)
-    assert torch.equal(real, torch.full((4, 1, 8, 8), 0.2))
 
 
 @pytest.fixture

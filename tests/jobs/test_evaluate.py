@@ -191,6 +191,9 @@ def register(uri: str, home: Path, *, teacher: Teacher, student: Teacher) -> Non
         training_key=training_key(settings(), load_dataset(settings().dataset)),
     )  # fmt: skip
     card = StudentCard(
+        num_classes=10,
+        image_shape=(1, 8, 8),
+        latency="0.5 ms an image on cpu",
         method="m", teacher_name="t", teacher_hash=teacher.hash, teacher_shifted=False, teacher_parameters=1,
         student_parameters=1, settings={}, scores={},
         learnt_from="synthetic images", data_free=True, selection_data="", objective="agreement", objective_value=0.5,

@@ -22,7 +22,7 @@ from dfkd.cluster.local_session import LocalSession
 from dfkd.cluster.worker import run_worker
 from dfkd.data.image_set import ImageSet
 from dfkd.data.real_data import RealData
-from dfkd.jobs import story
+from dfkd.jobs import search_files
 from dfkd.jobs.console import Console
 from dfkd.jobs.leftovers import remove_leftovers
 from dfkd.jobs.outcome import Outcome, conclude
@@ -203,7 +203,7 @@ def test_a_table_or_plot_that_cannot_be_made_costs_a_line_and_not_the_student(
     def broken(records: list[TrialRecord]) -> bytes:
         raise OverflowError
 
-    monkeypatch.setattr(story, "trial_parquet", broken)
+    monkeypatch.setattr(search_files, "trial_parquet", broken)
     assert search.conclude().registered.uri == "models:/tiny/1"
     assert "] no table of trials: OverflowError: no message" in search.said.getvalue()
     client = import_mlflow().MlflowClient(search.running.tracking_uri)
@@ -219,7 +219,7 @@ def test_a_setting_with_values_of_several_types_is_text_in_the_table() -> None:
         TrialRecord(key=str(number), number=number, params=params, workers=1, seed=0, is_default=False)
         for number, params in enumerate(settings)
     ]
-    table = pq.read_table(io.BytesIO(story.trial_parquet(records))).to_pydict()
+    table = pq.read_table(io.BytesIO(search_files.trial_parquet(records))).to_pydict()
     assert table["settings/a"] == ["1", "auto", "0.5", "True", None]
     assert table["settings/b"] == [0.5, 1, 2, 3, 4]
 

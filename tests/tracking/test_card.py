@@ -8,6 +8,9 @@ from dfkd.tracking.card import StudentCard
 @pytest.fixture
 def card() -> StudentCard:
     return StudentCard(
+        num_classes=10,
+        image_shape=(1, 8, 8),
+        latency="0.5 ms an image on cpu",
         method="CAE-DFKD (our reading)",
         teacher_name="digits_teacher",
         teacher_hash="abc123",
@@ -33,7 +36,8 @@ def test_a_card_says_all_that_a_user_must_know(card: StudentCard) -> None:
     text = card.to_markdown()
     for fact in (
         "CAE-DFKD (our reading)", "abc123", "12.5% of the teacher's", "agreement = 0.875", "no real image", "f00",
-        "deadbeef", "torch 2.14.1", "| test/accuracy | 0.9700 |", '"one_hot": 0.5', "seed 3",
+        "deadbeef", "torch 2.14.1", "(1 x 8 x 8) into one of 10 classes", "0.05 MB", "0.5 ms an image on cpu",
+        "## Limits", "| test/accuracy | 0.9700 |", '"one_hot": 0.5', "seed 3",
     ):  # fmt: skip
         assert fact in text
 

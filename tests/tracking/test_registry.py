@@ -24,6 +24,9 @@ DESCRIPTION = ModelDescription(
     architecture="tiny", class_names=tuple("abc"), mean=(0.5,), std=(0.25,), image_shape=(1, 6, 6)
 )
 CARD = StudentCard(
+    num_classes=10,
+    image_shape=(1, 8, 8),
+    latency="0.5 ms an image on cpu",
     method="CAE-DFKD (our reading)", teacher_name="t", teacher_hash="T", teacher_shifted=False, teacher_parameters=1000,
     student_parameters=100, settings={}, scores={"test/accuracy": 0.9},
         learnt_from="synthetic images", data_free=True, selection_data="the probe set",

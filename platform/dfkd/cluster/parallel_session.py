@@ -45,6 +45,18 @@ class ParallelSession:
         dist.all_reduce(values)
         return dict(zip(names, (values / self.world_size).tolist(), strict=True))
 
+    def collect(self, numbers: dict[str, float]) -> dict[str, float]:
+        """Return the numbers of all workers, each under ``worker_<rank>/<name>``."""
+        names = sorted(numbers)
+        own = torch.tensor([numbers[name] for name in names], dtype=torch.float64, device=self.device)
+        of_all = [torch.empty_like(own) for _ in range(self.world_size)]
+        dist.all_gather(of_all, own)
+        return {
+            f"worker_{rank}/{name}": value
+            for rank, values in enumerate(of_all)
+            for name, value in zip(names, values.tolist(), strict=True)
+        }
+
     def restore(self, warn: Callable[[str], None]) -> dict[str, Any] | None:
         """Return this worker's part of the newest checkpoint that all workers find sound."""
         return self._store.newest(rank=self.rank, world_size=self.world_size, all_agree=self._all_agree, warn=warn)

@@ -12,7 +12,16 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from dfkd.cluster.trial import TrialPlan
-from dfkd.search.optuna_space import distributions, enqueue, random_points, refuse, settled_params
+from dfkd.search.optuna_space import (
+    distributions,
+    enqueue,
+    make_sampler,
+    random_points,
+    refuse,
+    sampler_at,
+    settled_params,
+)
+from dfkd.settings.search import SamplerSettings
 
 ATTEMPTS = 5  # of the sampler to propose a point that was not run yet; then one is drawn
 
@@ -42,18 +51,18 @@ class StudySearch(OptunaSearch):  # type: ignore[misc]
         metric: str,
         mode: str,
         further: Sequence[tuple[str, str]] = (),
-        sampler: optuna.samplers.BaseSampler,
+        sampler: SamplerSettings,
         storage: optuna.storages.BaseStorage,
         study_name: str,
         first: Sequence[Mapping[str, Any]],
     ) -> None:
-        self._plan = plan
+        self._plan, self._sampler_settings = plan, sampler
         self._metrics = [metric, *(key for key, _ in further)]
         super().__init__(
             space=distributions(plan.space),
             metric=self._metrics if further else metric,
             mode=[mode, *(mode for _, mode in further)] if further else mode,
-            sampler=sampler,
+            sampler=make_sampler(sampler),
             storage=storage,
             study_name=study_name,
         )
@@ -65,10 +74,11 @@ class StudySearch(OptunaSearch):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next point that can be run and was not run yet, or that there is none."""
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
+            self._ot_study.sampler = sampler_at(self._sampler_settings, len(self._known), attempt)
             if self._is_new(trial_id):
                 return dict(self._ot_trials[trial_id].params)
-        points = random_points(self._space, seed=len(self._ot_study.trials))
+        points = random_points(self._space, seed=len(self._known))
         point = next((point for point in points if self._key(point) not in self._known), None)
         if point is None:
             return str(Searcher.FINISHED)

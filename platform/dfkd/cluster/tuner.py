@@ -17,6 +17,7 @@ from dfkd.cluster.resources import concurrent_trials, trial_resources
 from dfkd.cluster.searcher import StudySearch
 from dfkd.cluster.trial import TrialPlan, run_trial
 from dfkd.cluster.worker import RESTARTS
+from dfkd.settings.search import SamplerSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,7 @@ def make_searcher(
     *,
     objective: Objective,
     further: Sequence[Objective] = (),
-    sampler: optuna.samplers.BaseSampler,
+    sampler: SamplerSettings,
     storage: optuna.storages.BaseStorage,
     study_name: str,
     first: Sequence[dict[str, Any]],

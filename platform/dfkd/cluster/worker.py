@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from dfkd.assembly import Materials, StudentEvaluation, build_distillation
+from dfkd.cluster.usage import USAGE, Usage
 from dfkd.distillation import distill
 from dfkd.preview import png_grid
 from dfkd.settings.experiment import ExperimentSettings
@@ -44,6 +45,10 @@ class Session(Protocol):
 
     def average(self, module: nn.Module, metrics: dict[str, float]) -> dict[str, float]:
         """Average the module's BatchNorm statistics in place, and the metrics, over all workers."""
+        ...
+
+    def collect(self, numbers: dict[str, float]) -> dict[str, float]:
+        """Return the numbers of every worker; those of several begin with ``worker_<rank>/``."""
         ...
 
     def restore(self, warn: Callable[[str], None]) -> dict[str, Any] | None:
@@ -92,6 +97,7 @@ def run_worker(
         wrap=session.wrap,
         gather=session.gather,
     )
+    usage = Usage(session.device)
     evaluate = StudentEvaluation(run, settings, materials)
     notes: list[str] = []
     saved = session.restore(notes.append)
@@ -109,6 +115,7 @@ def run_worker(
         metrics = session.average(run.network, epoch_report.metrics)
         report: Report = metrics | {"epoch": epoch_report.epoch, "time/epoch_seconds": seconds}
         report["finished"] = finished
+        report |= {f"{USAGE}{name}": value for name, value in session.collect(usage.take()).items()}
         report[DEVICE_KEY] = describe_device(session.device)
         report |= {f"time/{part}_seconds": value for part, value in epoch_report.seconds.items()}
         report["time/elapsed_seconds"] = time.monotonic() - began  # evaluation, checkpoints, reports; no interruption

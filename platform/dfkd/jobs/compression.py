@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from torch import Tensor
 
-from dfkd.assembly import build_distillation, build_student
+from dfkd.assembly import build_student
 from dfkd.compression import compress, num_bytes
 from dfkd.data.image_set import ImageSet
 from dfkd.jobs.console import percent
 from dfkd.jobs.students import judge
-from dfkd.settings.compression import CALIBRATION_IMAGES, CompressionSettings
+from dfkd.settings.compression import CompressionSettings
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.teachers import Teacher
 
-CPU = torch.device("cpu")
 IN_KEYS = str.maketrans({"%": "_percent", " ": "_", "'": None})  # what MLflow does not take in a metric's name
 
 
@@ -56,7 +52,7 @@ def score_compressed(
     Args:
         settings: of a distillation from this teacher: its student's size is matched, its tasks are asked.
         teacher: stays as it is.
-        synthetic: images [N, C, H, W] in [0, 1] that the versions are calibrated on: see ``synthetic_images``.
+        synthetic: images [N, C, H, W] in [0, 1] that the versions are calibrated on: see ``draw_images``.
         test: what they are judged on, once; without it, there are only sizes.
         compression: which versions; None for the defaults.
 
@@ -96,31 +92,3 @@ def in_words(row: CompressedScores) -> str:
         f"  {row.title}: accuracy {percent(accuracy)}, agreement {percent(agreement)}, "
         f"{own} MB (teacher {teacher}, student {student})"
     )
-
-
-def synthetic_images(
-    settings: ExperimentSettings,
-    teacher: Teacher,
-    state: Mapping[str, Any],
-    *,
-    count: int = CALIBRATION_IMAGES,
-    images: Tensor | None = None,
-) -> Tensor:
-    """Draw images [count, C, H, W] in [0, 1] as the last student step of a distillation did, on the CPU.
-
-    From the bank where the method has one, else from its generator: whatever ``sample`` gives.
-
-    Args:
-        settings: of the distillation.
-        teacher: of the distillation.
-        state: a worker's checkpoint, as ``CheckpointStore.newest`` gives it.
-        count: how many are wanted.
-        images: of ``load_images``, where the method needs real images.
-    """
-    run = build_distillation(settings, teacher, device=CPU, images=images, world_size=settings.workers)
-    # Not the run's random state: that of a GPU does not fit a CPU.
-    run.synthesizer.load_state_dict(state["run"]["synthesizer"])
-    batch_size = run.settings.batch_size
-    with torch.no_grad():
-        drawn = [run.synthesizer.sample(batch_size).images for _ in range(-(-count // batch_size))]  # rounded up
-    return torch.cat(drawn)[:count]

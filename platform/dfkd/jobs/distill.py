@@ -23,7 +23,7 @@ from dfkd.data import load_dataset
 from dfkd.data.real_data import RealData
 from dfkd.export import require_onnx
 from dfkd.jobs.command import open_output
-from dfkd.jobs.compression import CompressedScores, as_metrics, in_words, score_compressed, synthetic_images
+from dfkd.jobs.compression import CompressedScores, as_metrics, in_words, score_compressed
 from dfkd.jobs.console import Console, duration, percent
 from dfkd.jobs.curve import Curve
 from dfkd.jobs.dataset_inputs import log_student_inputs
@@ -35,9 +35,10 @@ from dfkd.jobs.ray_cluster import connected
 from dfkd.jobs.rehearsal import embed_all, rehearse, rehearse_untrained
 from dfkd.jobs.students import judge, load_student
 from dfkd.jobs.surroundings import default_storage
+from dfkd.jobs.synthetic_images import draw_images
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.settings.checks import check_name
-from dfkd.settings.compression import CompressionSettings
+from dfkd.settings.compression import CALIBRATION_IMAGES, CompressionSettings
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import flatten, settings_key, shareable, to_dict
 from dfkd.settings.search import TrackingSettings
@@ -121,7 +122,7 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
             run.log_metrics({f"test/{name}": value for name, value in scores.items()}, step=curve.num_epochs)
             compressed = []
             if options.compress_teacher:
-                synthetic = synthetic_images(settings, teacher, state, images=materials.images)
+                synthetic = draw_images(settings, materials, state, count=CALIBRATION_IMAGES).images
                 compressed = score_compressed(settings, teacher, synthetic, data.test)
                 run.log_metrics(as_metrics(compressed), step=curve.num_epochs)
             run.close("FINISHED")

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from dfkd.cluster.trial import last_state
+from dfkd.cluster.worker import describe_device
 from dfkd.jobs.choice import Choice, choose_trial
 from dfkd.jobs.console import first_line
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.floor import FloorRun
 from dfkd.jobs.probe_cache import exam_hash
 from dfkd.jobs.running import Running
+from dfkd.jobs.search_files import search_files
 from dfkd.jobs.start_up import StartUp, start_up
-from dfkd.jobs.story import description, search_artifacts
+from dfkd.jobs.story import description
 from dfkd.jobs.students import Judgement, count_parameters, judge, load_student
 from dfkd.jobs.teacher import description_of
-from dfkd.search.front import Front
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import shareable
+from dfkd.tasks.cost import latency_milliseconds
 from dfkd.teachers import save_teacher
 from dfkd.tracking.card import StudentCard
 from dfkd.tracking.connection import told_when_unreachable
@@ -67,7 +70,8 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
     choice = choose_trial(running)
     plan, teacher = running.plan(), running.materials.teacher
     settings = plan.resolve(choice.record.params)
-    student = load_student(settings, teacher, last_state(plan.trial_uri(settings), world_size=plan.workers))
+    state = last_state(plan.trial_uri(settings), world_size=plan.workers)
+    student = load_student(settings, teacher, state)
     judgement = judge_once(running, choice, settings, student)
     scores = judgement.scores
     registered = register_once(running, choice, settings, student, scores)
@@ -79,7 +83,7 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
         | {f"trust/{name}": value for name, value in choice.trust.numbers().items()},
         step=0,
     )
-    log_files(running, parent, judgement.confusion, choice.front)
+    log_files(running, parent, search_files(running, settings, state, judgement.confusion, choice.front))
     outcome = Outcome(
         choice=choice,
         scores=scores,
@@ -94,9 +98,9 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
     return outcome
 
 
-def log_files(running: Running, parent: Tracker, confusion: list[list[int]], front: Front | None) -> None:
+def log_files(running: Running, parent: Tracker, made_by: Mapping[str, Callable[[], Mapping[str, bytes]]]) -> None:
     """Give the parent run its tables and plots; one that cannot be made is told in a line, and left out."""
-    for what, make in search_artifacts(running, confusion, front).items():
+    for what, make in made_by.items():
         try:
             files = make()
         except Exception as error:  # of whatever library draws it
@@ -189,5 +193,15 @@ def make_card(
         seed=settings.seed,
         commit=commit(),
         versions=versions(),
+        num_classes=len(teacher.class_names),
+        image_shape=teacher.image_shape,
+        latency=latency_in_words(student, teacher.image_shape),
         teacher_provenance=settings.teacher.trust,
     )
+
+
+def latency_in_words(student: nn.Module, image_shape: tuple[int, int, int]) -> str:
+    """Return how long an answer to one image takes here, which other work on this machine makes longer."""
+    milliseconds = latency_milliseconds(student, image_shape)
+    device = describe_device(next(student.parameters()).device)
+    return f"{milliseconds:.3g} ms for one image ({device}, {torch.get_num_threads()} threads), where it was registered"

@@ -47,7 +47,6 @@ from dfkd.jobs.surroundings import default_storage
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.jobs.trial_records import TrialRecords
 from dfkd.search.optuna_space import (
-    make_sampler,
     open_study,
     reported_values,
     settled_params,
@@ -56,7 +55,6 @@ from dfkd.search.optuna_space import (
 )
 from dfkd.search.space import CHECK_WORKERS, SearchSpace
 from dfkd.settings.identity import flatten, shareable, shareable_search
-from dfkd.settings.search import SamplerSettings
 from dfkd.tasks.further_objectives import PREFIX, check_data
 from dfkd.teachers import try_weights
 from dfkd.tracking.connection import check_reachable
@@ -300,7 +298,7 @@ def search_trials(running: Running) -> None:
             plan,
             objective=running.objective,
             further=further_objectives_of(space),
-            sampler=make_sampler(resumed_sampler(space, len(ended))),
+            sampler=space.settings.sampler,
             storage=storage,
             study_name=running.folder.search_id,
             first=first[:missing],
@@ -311,8 +309,3 @@ def search_trials(running: Running) -> None:
     )
     if ran < missing:
         running.console.say(f"the space has no further point: all {len(ended) + ran} were run")
-
-
-def resumed_sampler(space: SearchSpace, num_ended: int) -> SamplerSettings:
-    """Return the sampler's settings; a search that goes on must not draw the numbers of its beginning again."""
-    return replace(space.settings.sampler, seed=space.settings.sampler.seed + num_ended)

@@ -6,6 +6,7 @@ import itertools
 import random
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,23 @@ def make_sampler(settings: SamplerSettings) -> BaseSampler:
         if settings.name == "nsga2":
             return NSGAIISampler(seed=settings.seed, population_size=settings.population)
         return GPSampler(seed=settings.seed)
+
+
+def sampler_at(settings: SamplerSettings, suggestion: int, attempt: int = 0) -> BaseSampler:
+    """Return the sampler of one suggestion: it draws by the seed and these numbers, whatever was drawn before.
+
+    So a search that was cut off goes on with the suggestions that it would have had; but by QMC, whose points are one
+    sequence, in which a trial that is run again takes one more.
+
+    Args:
+        settings: of the sampler.
+        suggestion: how many points were settled or suggested before.
+        attempt: counts the proposals for one suggestion.
+    """
+    if settings.name == "qmc":
+        return make_sampler(settings)
+    seed = random.Random(f"{settings.seed} {suggestion} {attempt}").randrange(2**32)
+    return make_sampler(replace(settings, seed=seed))
 
 
 def study_storage(path: Path) -> RDBStorage:

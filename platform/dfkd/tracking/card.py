@@ -13,6 +13,7 @@ PROVENANCES = {
     "trusted": "trusted",
     "unknown": "unknown: if somebody hid a backdoor in the teacher, it may have passed into this student",
 }
+BYTES = 4  # of a parameter in float32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +41,9 @@ class StudentCard:
         commit: of the code, or "unknown".
         versions: of the packages that matter, by name.
         teacher_provenance: whether the teacher's maker is trusted.
+        num_classes: K.
+        image_shape: (C, H, W) of what it takes.
+        latency: how long an answer to one image took, and where, in words.
     """
 
     method: str
@@ -60,24 +64,32 @@ class StudentCard:
     seed: int
     commit: str
     versions: Mapping[str, str]
+    num_classes: int
+    image_shape: tuple[int, int, int]
+    latency: str
     teacher_provenance: Literal["trusted", "unknown"] = "unknown"
 
     def summary(self) -> str:
         """Return the card without the settings: what MLflow shows beside a version."""
         shifted = " — **shifted teacher**: trained on other images than it is judged on" if self.teacher_shifted else ""
         ratio = self.student_parameters / self.teacher_parameters
+        shape = " x ".join(map(str, self.image_shape))
         lines = [
+            f"**Intended use** To put images of the kind that its teacher was made for ({shape}) into one of "
+            f"{self.num_classes} classes, where the teacher is too large or too slow.",
             f"**Method** {self.method}, seed {self.seed}",
             f"**Teacher** {self.teacher_name}, {self.teacher_parameters:,} parameters, `{self.teacher_hash}`{shifted}",
             f"**Teacher provenance** {PROVENANCES[self.teacher_provenance]}",
-            f"**Student** {self.student_parameters:,} parameters ({ratio:.1%} of the teacher's)",
+            f"**Student** {self.student_parameters:,} parameters ({ratio:.1%} of the teacher's), "
+            f"{self.student_parameters * BYTES / 1e6:.3g} MB",
+            f"**Latency** {self.latency}",
             f"**Chosen by** {self.objective} = {self.objective_value:.6g} ({self.direction}; exam `{self.exam_hash}`)",
             f"**Learnt from** {self.learnt_from}",
             f"**Data used for the choice** {self.selection_data}",
             f"**Code** commit {self.commit}; " + ", ".join(f"{name} {v}" for name, v in self.versions.items()),
         ]
         scores = ["| score | value |", "|---|---|", *(f"| {name} | {v:.4f} |" for name, v in self.scores.items())]
-        return "\n\n".join([*lines, "\n".join(scores), self._no_guarantee()])
+        return "\n\n".join([*lines, "\n".join(scores), f"## Limits\n\n{_LIMITS}", self._no_guarantee()])
 
     def _no_guarantee(self) -> str:
         made = _FROM_THE_TEACHER if self.data_free else f"This student learnt from {self.learnt_from}."
@@ -89,6 +101,9 @@ class StudentCard:
         return f"# Student card\n\n{self.summary()}\n\n## Settings\n\n```json\n{settings}\n```\n"
 
 
+_LIMITS = """It errs where its teacher errs, and elsewhere besides: the scores above are all that is known. Its
+probabilities are not calibrated, and on images of another kind it answers as surely as on its own. Before it takes a
+teacher's place, put both to labelled images of the place where it will work (`experiments/accept.py`)."""
 _FROM_THE_TEACHER = """This student was made without its teacher's training data, but from the teacher, which was made
 from them."""
 _NOTHING_BOUNDS_IT = """What the teacher memorised can have passed into the student and into the images that it learnt

@@ -21,7 +21,7 @@ from dfkd.tracking.journal import Journal
 from dfkd.tracking.protocol import DatasetInput, RunStatus, Tracker
 
 START_SECONDS = 15.0  # for the parent run to appear in MLflow
-TIMES = "time/"  # how metrics begin that no repetition gives again
+NEVER_AGAIN = ("time/", "system/")  # how metrics begin that no repetition gives again
 DESCRIPTION_LENGTH = 8000  # characters that MLflow (3.17) takes in a tag
 
 
@@ -180,7 +180,7 @@ class RunTracker:
             self._tell("metrics", {"values": new, "step": int(step)})
 
     def _is_new(self, key: str, step: int, value: float) -> bool:
-        if key.startswith(TIMES):
+        if key.startswith(NEVER_AGAIN):
             return (key, step) not in self._points
         return repr(self._points.get((key, step))) != repr(value)  # NaN is NaN here
 

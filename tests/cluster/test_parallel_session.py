@@ -45,3 +45,13 @@ def test_both_go_back_together_when_one_workers_checkpoint_is_damaged(two_worker
         again = without_times(worker["damaged"]["reports"])
         assert "the checkpoint is damaged" in again[0].pop("warning")
         assert again == without_times(worker["uninterrupted"]["reports"])  # from epoch 0's checkpoint on
+
+
+def test_both_go_on_when_one_cannot_write_its_part_of_a_checkpoint(two_workers: Results) -> None:
+    why = []
+    for worker in two_workers:
+        reports = without_times(worker["blocked"]["reports"])
+        why.append(reports[0].pop("warning"))
+        assert reports == without_times(worker["uninterrupted"]["reports"])
+    assert "(another worker could not write its part of the checkpoint)" in why[0]
+    assert "Is a directory" in why[1]

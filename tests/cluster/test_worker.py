@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import shutil
+import subprocess
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,6 +131,55 @@ def _interrupt_and_resume(
     assert [merged[epoch] for epoch in sorted(merged)] == without_times(expected)
     for name, tensor in expected_student.state_dict().items():
         assert torch.equal(tensor, student.state_dict()[name]), name
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """A small disk without a free byte, and the file that fills it."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs leave to mount a disk")
+    try:
+        filler = folder / "filler"
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        yield folder, filler
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_costs_a_checkpoint_and_a_line_and_not_the_run(
+    tiny_settings: Make, tiny_materials: Materials, full_disk: tuple[Path, Path]
+) -> None:
+    folder, filler = full_disk
+    reports: list[Report] = []
+
+    def report(metrics: Report) -> None:
+        reports.append(metrics)
+        filler.unlink(missing_ok=True)
+
+    store = CheckpointStore(str(folder / "run"))
+    run_worker(tiny_settings(), tiny_materials, LocalSession(CPU, report, store))
+    why = reports[0].pop(WARNING_KEY)
+    assert "no checkpoint after epoch 0 (" in why and "No space left on device" in why
+    whole, _ = run(tiny_settings(), tiny_materials)
+    assert without_times(reports) == without_times(whole)
+    newest = store.newest(rank=0, world_size=1)
+    assert newest is not None and newest["report"]["epoch"] == TOTAL_EPOCHS - 1
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_a_disk_that_stays_full_is_an_error_in_the_end(
+    tiny_settings: Make, tiny_materials: Materials, full_disk: tuple[Path, Path]
+) -> None:
+    reports: list[Report] = []
+    session = LocalSession(CPU, reports.append, CheckpointStore(str(full_disk[0] / "run")))
+    with pytest.raises(OSError, match="No space left on device"):
+        run_worker(tiny_settings(), tiny_materials, session)
+    assert [report["epoch"] for report in reports] == list(range(TOTAL_EPOCHS - 1))
 
 
 def test_a_run_that_ends_early_is_the_beginning_of_a_whole_one(

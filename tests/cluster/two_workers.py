@@ -113,6 +113,10 @@ def main(rank: int, folder: Path) -> None:
         (folder / "damaged" / "epoch-000002" / "rank-1.pt").write_bytes(b"half")
     dist.barrier()
     results["damaged"] = run(inputs, store)
+    (folder / "blocked" / "epoch-000001" / "rank-1.pt.partial").mkdir(
+        parents=True, exist_ok=True
+    )  # no file can be there
+    results["blocked"] = run(inputs, CheckpointStore(str(folder / "blocked")))
     torch.save(results, folder / f"results-{rank}.pt")
     dist.destroy_process_group()
 

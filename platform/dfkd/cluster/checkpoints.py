@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -116,8 +117,13 @@ class CheckpointStore:
     def _write_file(self, path: str, content: bytes) -> None:
         """Write under a temporary name first: a file that exists is whole."""
         partial = f"{path}.partial"
-        with self._fs.open_output_stream(partial) as stream:
-            stream.write(content)
+        try:
+            with self._fs.open_output_stream(partial) as stream:
+                stream.write(content)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._fs.delete_file(partial)  # it would keep a full disk full
+            raise
         self._fs.move(partial, path)
 
     def _read_file(self, path: str) -> bytes:

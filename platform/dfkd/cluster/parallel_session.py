@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -62,13 +63,25 @@ class ParallelSession:
         return self._store.newest(rank=self.rank, world_size=self.world_size, all_agree=self._all_agree, warn=warn)
 
     def save(self, state: dict[str, Any], *, epoch: int) -> None:
-        """Write this worker's part; rank 0 commits once all have written theirs."""
-        digest = self._store.write(state, epoch=epoch, rank=self.rank)
+        """Write this worker's part; rank 0 commits once all have written theirs. All wait for each other."""
         digests: list[str] = [""] * self.world_size
+        with self._together():
+            digest = self._store.write(state, epoch=epoch, rank=self.rank)
         dist.all_gather_object(digests, digest)
-        if self.rank == 0:
-            self._store.commit(epoch=epoch, digests=digests)
-        dist.barrier()
+        with self._together():
+            if self.rank == 0:
+                self._store.commit(epoch=epoch, digests=digests)
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """Raise in every worker if the block raised in one: else the others would wait for it for ever."""
+        failure: OSError | None = None
+        try:
+            yield
+        except OSError as error:
+            failure = error
+        if not self._all_agree(failure is None):
+            raise failure or OSError("another worker could not write its part of the checkpoint")
 
     def report(self, metrics: Report) -> None:
         """Pass the metrics on."""

@@ -56,7 +56,7 @@ class Session(Protocol):
         ...
 
     def save(self, state: dict[str, Any], *, epoch: int) -> None:
-        """Write a checkpoint of all workers."""
+        """Write a checkpoint of all workers; OSError, in each of them, if one could not write its part."""
         ...
 
     def report(self, metrics: Report) -> None:
@@ -123,13 +123,30 @@ def run_worker(
             report |= evaluate()
             report |= at_end(run.pair.student) if at_end and last else {}
         if last or run.epoch % settings.distillation.checkpoint_every == 0:
-            session.save({"run": run.state_dict(), "report": report}, epoch=run.epoch)
+            state = {"run": run.state_dict(), "report": report}
+            told |= _save(session, state, epoch=run.epoch, needed=last, told=told)
         wants_image = image_every and (last or epoch_report.epoch % image_every == 0)
         if wants_image and session.rank == 0 and epoch_report.preview is not None:
             report = report | {PREVIEW_KEY: base64.b64encode(png_grid(epoch_report.preview)).decode()}
         session.report(report | told)
         told, started = {}, time.monotonic()
     return run.pair.student
+
+
+def _save(session: Session, state: dict[str, Any], *, epoch: int, needed: bool, told: Report) -> Report:
+    """Write a checkpoint, or return what to tell of why not: a full disk may have room again after the next epoch.
+
+    Raises:
+        OSError: it cannot be written, and is needed: the student is read from the last.
+    """
+    try:
+        session.save(state, epoch=epoch)
+    except OSError as error:
+        if needed:
+            raise
+        note = f"no checkpoint after epoch {epoch - 1} ({error}); a run that is lost now goes on from an older one."
+        return {WARNING_KEY: " ".join([told[WARNING_KEY], note] if WARNING_KEY in told else [note])}
+    return {}
 
 
 def describe_device(device: torch.device) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ def describe(
     Raises:
         ValueError: if the normalisation is nowhere to be found, or channels or classes are not those of the data.
     """
-    known = settings.class_names or _read(metadata, "class_names", source)
+    known = settings.class_names or _read_list(metadata, "class_names", source)
     if known is None:
         warnings.warn(
             f"teacher.weights: {source} does not name its classes; they are taken to be the data's, in their order. "
@@ -71,13 +72,23 @@ def _read(metadata: Mapping[str, str], key: str, source: str) -> Any:
         raise ValueError(f"teacher.weights: {source}: expected JSON under '{key}', got {metadata[key]!r}.") from error
 
 
+def _read_list(metadata: Mapping[str, str], key: str, source: str) -> list[Any] | None:
+    """Return the list under a key, or None where there is none."""
+    value = _read(metadata, key, source)
+    if value is not None and not isinstance(value, list):
+        raise ValueError(f"teacher.weights: {source}: expected a list under '{key}', got {metadata[key]!r}.")
+    return value
+
+
 def _read_normalisation(metadata: Mapping[str, str], name: str, source: str) -> tuple[float, ...]:
-    values = _read(metadata, f"input_{name}", source)
+    values = _read_list(metadata, f"input_{name}", source)
     if values is None:
         raise ValueError(
             f"teacher.{name}: {source} does not say how its images were normalised. Give teacher.mean and teacher.std, "
             "a list with one value a channel, for images in [0, 1] (0 and 1 if the network normalises by itself)."
         )
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+        raise ValueError(f"teacher.weights: {source}: expected numbers under 'input_{name}', got {values}.")
     return tuple(float(value) for value in values)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -33,9 +33,9 @@ class Drawn(ABC):
         """Nothing is learnt."""
         return {}
 
-    def watch(self) -> AbstractContextManager[object]:
+    def watch(self) -> AbstractContextManager[object] | None:
         """Nothing is hooked."""
-        return nullcontext()
+        return None
 
     def student_loss(
         self, batch: SyntheticBatch, teacher_logits: Tensor, output: StudentOutput, gather: Gather

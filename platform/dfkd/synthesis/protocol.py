@@ -102,9 +102,10 @@ class Synthesizer(Protocol):
         """Return images to distil on."""
         ...
 
-    def watch(self) -> AbstractContextManager[object]:
+    def watch(self) -> AbstractContextManager[object] | None:
         """Surround a student step's passes and ``student_loss``: hooks that the loss needs are there, then gone.
 
+        None where nothing is hooked: the student then learns from a copy of the teacher without BatchNorm layers.
         A hook on the frozen teacher may start a graph (by giving on a map that asks for a gradient), and
         ``student_loss`` then gets teacher logits that it can differentiate. Nobody else does.
         """

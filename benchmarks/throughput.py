@@ -137,7 +137,7 @@ def timed_parts(run: Distillation, seconds: dict[str, float]) -> Iterator[None]:
     """Add the time of every call of a part to ``seconds``."""
     parts, method, student = Parts(run, seconds), run.synthesizer, run.pair.student
     named: list[tuple[str, Any, str]] = [("teacher", run.pair.teacher, "forward"), ("student", student, "forward")]
-    named.append(("student", run.parallel_network, "forward"))
+    named += [("teacher", run.folded_teacher, "forward"), ("student", run.parallel_network, "forward")]
     named += [(name, getattr(method, name), "forward") for name in ("noise", "generator") if hasattr(method, name)]
     named += [("augmentation", module, "augment") for module in (distillation, banked)]
     named += [("backward", Tensor, "backward"), ("logging", Means, "add"), ("logging", Means, "to_floats")]

@@ -120,6 +120,22 @@ def test_a_search_that_goes_on_repeats_no_point_but_one_that_was_cut_off(search:
     assert run(search(), "and later") == Searcher.FINISHED
 
 
+def test_a_lost_trial_is_run_again_by_a_search_that_goes_on_and_a_failed_one_is_not(
+    search: Callable[..., StudySearch], storage: InMemoryStorage
+) -> None:
+    before = search()
+    lost, failed = before.suggest("lost"), before.suggest("failed")
+    before.on_trial_complete("lost", error=True)  # its process died too often
+    before.on_trial_complete("failed", {METRIC: math.nan, "epoch": 1})  # its loss was not finite
+    others = [run(before, f"trial {number}") for number in range(4)]
+    assert run(before, "none is left") == Searcher.FINISHED
+    again = search()
+    assert run(again, "again") == lost
+    assert run(again, "none is left") == Searcher.FINISHED
+    assert run(search(), "and later") == Searcher.FINISHED
+    assert failed not in [lost, *others]
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
 def test_a_search_that_goes_on_suggests_what_it_would_have(
     search: Callable[..., StudySearch], storage: InMemoryStorage, sampler: str

@@ -255,6 +255,15 @@ def test_trials_that_run_together_share_the_time(stage: Stage) -> None:
     )  # one runs, and one has room beside it
 
 
+def test_a_lost_trial_is_told_apart_from_a_failed_one(stage: Stage) -> None:
+    for params, lost in ((FIRST, True), (SECOND, False)):
+        stage.listener.started(params)
+        stage.listener.ended(params, error="why", lost=lost)
+    assert [record.status for record in stage.records.all()] == ["lost", "failed"]
+    assert [line.partition(": ")[0] for line in stage.lines[-3::2]] == ["trial 1/3 lost", "trial 2/3 failed"]
+    assert [run.info.status for run in stage.runs()] == ["FAILED", "FAILED"]
+
+
 def test_the_run_with_two_workers_measures_the_others_until_one_of_them_does(make_stage: Callable[..., Stage]) -> None:
     check = make_stage("workers=2")
     take(check, check.space.defaults(), seconds=3000.5)

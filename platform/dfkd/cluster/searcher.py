@@ -15,6 +15,7 @@ from dfkd.cluster.trial import TrialPlan
 from dfkd.search.optuna_space import (
     distributions,
     enqueue,
+    lose,
     make_sampler,
     random_points,
     refuse,
@@ -116,7 +117,9 @@ class StudySearch(OptunaSearch):  # type: ignore[misc]
         """Tell Optuna how a trial ended; one that was stopped early has its last value, as PRUNED."""
         trial, result = self._ot_trials[trial_id], result or {}
         values = [result.get(metric, math.nan) for metric in self._metrics]
-        if error or not all(map(math.isfinite, values)):
+        if error:
+            lose(self._ot_study, trial)
+        elif not all(map(math.isfinite, values)):
             self._ot_study.tell(trial, state=TrialState.FAIL)
         elif result.get("finished"):
             self._ot_study.tell(trial, values)

@@ -32,8 +32,8 @@ class TrialListener(Protocol):
         """Hear what an epoch of it gave."""
         ...
 
-    def ended(self, params: dict[str, Any], *, error: str | None) -> None:
-        """Hear that it ended: complete, stopped early, or with an error."""
+    def ended(self, params: dict[str, Any], *, error: str | None, lost: bool = False) -> None:
+        """Hear that it ended: complete, stopped early, or with an error; ``lost`` if that was none of its own."""
         ...
 
 
@@ -65,7 +65,7 @@ class TrialEvents(tune.Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Called when a trial was lost too often."""
-        self._listener.ended(dict(trial.config), error=error_line(trial))
+        self._listener.ended(dict(trial.config), error=error_line(trial), lost=True)
 
 
 def is_our_own(key: str) -> bool:

@@ -108,12 +108,12 @@ class SearchListener:
             self._last_line = time.monotonic()
             self._console.say(self._progress_line(record, settings))
 
-    def ended(self, params: dict[str, Any], *, error: str | None) -> None:
+    def ended(self, params: dict[str, Any], *, error: str | None, lost: bool = False) -> None:
         """Close the trial's run and say how it went."""
         settings = self._resolve(params)
         record = self._record(settings, params)
         complete = _epochs_done(record) >= self._plan.epochs(settings)  # all that were planned
-        record.status = "failed" if error else "complete" if complete else "stopped"
+        record.status = "lost" if lost else "failed" if error else "complete" if complete else "stopped"
         record.error = error
         now = time.monotonic()
         record.seconds = now - self._begun.pop(record.key, now - record.seconds)
@@ -191,7 +191,11 @@ class SearchListener:
         if ended:
             return statistics.fmean(ended)
         for records in (self._comparable(), self._records.all()):
-            done = [(record.seconds, 1 - self._share_left(record)) for record in records if record.status != "failed"]
+            done = [
+                (record.seconds, 1 - self._share_left(record))
+                for record in records
+                if record.status not in ("failed", "lost")
+            ]
             if projected := [seconds / share for seconds, share in done if share]:
                 return statistics.fmean(projected)
         return None

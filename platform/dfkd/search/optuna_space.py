@@ -31,6 +31,7 @@ from dfkd.settings.search import (
 
 _STALE = "stale_trials"  # the study's user attribute: numbers of trials that a dead driver left running
 _REFUSED = "refused"  # a trial's user attribute: it was never run, as its point ran already or is no experiment
+_LOST = "lost"  # a trial's user attribute: it ended by no fault of its own, and is to be run again
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 _MANY = 10_000  # values of one whole number: more than any search has trials
 
@@ -142,9 +143,9 @@ def _close_stale(study: optuna.Study) -> None:
 
 
 def stale_params(study: optuna.Study) -> list[dict[str, Scalar]]:
-    """Return the parameters of trials that a dead driver left unfinished and that no other trial has repeated."""
+    """Return the parameters of trials that were lost, or that a dead driver left, and that no other has repeated."""
     trials = [trial for trial in study.get_trials() if _REFUSED not in trial.user_attrs]
-    stale_numbers = set(study.user_attrs.get(_STALE, []))
+    stale_numbers = _unfinished(study)
     repeated = [_planned_params(trial) for trial in trials if trial.number not in stale_numbers]
     missing: list[dict[str, Any]] = []
     for trial in trials:
@@ -155,9 +156,21 @@ def stale_params(study: optuna.Study) -> list[dict[str, Scalar]]:
 
 def settled_params(study: optuna.Study) -> list[dict[str, Scalar]]:
     """Return the parameters of trials that ended by themselves, well or not."""
-    stale_numbers = set(study.user_attrs.get(_STALE, []))
+    stale_numbers = _unfinished(study)
     ended = [trial for trial in study.get_trials(states=_ENDED) if _REFUSED not in trial.user_attrs]
     return [dict(trial.params) for trial in ended if trial.params and trial.number not in stale_numbers]
+
+
+def _unfinished(study: optuna.Study) -> set[int]:
+    """Return the numbers of trials that ended without an outcome of their own."""
+    lost = {trial.number for trial in study.get_trials() if _LOST in trial.user_attrs}
+    return lost | set(study.user_attrs.get(_STALE, []))
+
+
+def lose(study: optuna.Study, trial: optuna.Trial) -> None:
+    """Tell a trial FAIL that was lost: a search that goes on runs its point again."""
+    trial.set_user_attr(_LOST, True)
+    study.tell(trial, state=TrialState.FAIL)
 
 
 def refuse(study: optuna.Study, trial: optuna.Trial) -> None:

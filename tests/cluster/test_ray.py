@@ -74,8 +74,8 @@ class Diary:
     def reported(self, params: dict[str, Any], report: Report) -> None:
         self.lines.append(("reported", params["distillation.learning_rate"], report))
 
-    def ended(self, params: dict[str, Any], *, error: str | None) -> None:
-        self.lines.append(("ended", params["distillation.learning_rate"], error))
+    def ended(self, params: dict[str, Any], *, error: str | None, lost: bool = False) -> None:
+        self.lines.append(("lost" if lost else "ended", params["distillation.learning_rate"], error))
 
     def of(self, what: str, rate: float | None = None) -> list[Any]:
         return [content for kind, of, content in self.lines if kind == what and rate in (None, of)]
@@ -241,7 +241,7 @@ def test_a_trial_whose_process_dies_goes_on_and_is_given_up_in_the_end(
     diary, murders = Diary(), Murders()
     assert tune_trials(plan, tiny_materials, num_trials=1, rates=(), callbacks=[TrialEvents(diary), murders]) == 1
     assert len(diary.of("started")) == murders.count == 1 + RESTARTS
-    (why,) = diary.of("ended")
+    (why,) = diary.of("lost")
     assert re.match(r"\w*Actor\w*Error: ", why), why
     study = open_study(study_storage(tmp_path / "optuna.db"), name="tiny", direction="maximize")
     assert [trial.state.name for trial in study.trials] == ["FAIL"]

@@ -191,11 +191,8 @@ class SearchListener:
         if ended:
             return statistics.fmean(ended)
         for records in (self._comparable(), self._records.all()):
-            done = [
-                (record.seconds, 1 - self._share_left(record))
-                for record in records
-                if record.status not in ("failed", "lost")
-            ]
+            whole = [record for record in records if record.status not in ("failed", "lost")]
+            done = [(record.seconds, 1 - self._share_left(record)) for record in whole]
             if projected := [seconds / share for seconds, share in done if share]:
                 return statistics.fmean(projected)
         return None

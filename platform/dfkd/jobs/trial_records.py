@@ -21,8 +21,8 @@ class TrialRecord:
         workers: data-parallel workers.
         seed: of everything random in it.
         is_default: whether it runs the fixed part as it stands, workers and seed aside.
-        status: ``running``, ``complete``, ``stopped`` (early), ``failed`` (it would again) or ``lost`` (its processes died
-            or its storage failed: a search that goes on runs it again).
+        status: ``running``, ``complete``, ``stopped`` (early), ``failed`` (it would fail again) or ``lost`` (its
+            processes died, or its storage failed: a search that goes on runs it again).
         error: of a failed or lost trial, one line.
         metrics: of the last report.
         metrics_at_check: of the report after as many epochs as the run with other workers had; None without one.

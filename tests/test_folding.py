@@ -43,6 +43,11 @@ def test_a_folded_network_gives_the_same_answers(name: str, layout: torch.memory
     assert all(tensor.equal(before[key]) for key, tensor in network.state_dict().items())
 
 
+def test_a_wide_resnet_keeps_those_whose_input_goes_around_them_too() -> None:
+    network = with_statistics(build_model("wrn_16_1", num_classes=10, in_channels=3))
+    assert count(fold_batch_norm(network, SHAPE)) == 7  # of 13: the first of every block, and the last
+
+
 def test_a_plain_resnet_has_no_batch_norm_left() -> None:
     assert count(fold_batch_norm(with_statistics(build_model("resnet20", num_classes=10, in_channels=3)), SHAPE)) == 0
 

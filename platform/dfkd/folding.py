@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 #: Largest difference of outputs, as a share of the largest output: float32 rounds differently in other orders.
 TOLERANCE = 1e-4
@@ -17,8 +21,8 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 def fold_batch_norm(network: nn.Module, image_shape: tuple[int, int, int]) -> nn.Module:
     """Return a copy in which every BatchNorm that takes a convolution's output is part of that convolution.
 
-    Which these are is seen in one pass. The copy's outputs are then held against the network's: a map that is used
-    elsewhere besides would tell, and the network itself is returned.
+    Which these are is seen in one pass. The copy's outputs are then held against the network's; if they are others, the
+    network itself is returned.
 
     Args:
         network: frozen, in evaluation mode, with its own running statistics; stays as it is.
@@ -45,19 +49,21 @@ def fold_batch_norm(network: nn.Module, image_shape: tuple[int, int, int]) -> nn
 
 
 def _pairs(network: nn.Module, images: Tensor) -> list[tuple[str, str]]:
-    """Return the names of convolutions and of the BatchNorm layers that take their outputs, each used once."""
+    """Return the names of convolutions and of the BatchNorm layers that alone take their outputs."""
     made_by: dict[int, str] = {}
     kept: list[Tensor] = []  # so that no two outputs share an identity
-    uses: list[str] = []
-    pairs: list[tuple[str, str]] = []
+    calls: Counter[str] = Counter()
+    pairs: list[tuple[str, str, int]] = []
+    uses = _Uses()
 
     def note(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        uses.append(name)
+        calls[name] += 1
         if isinstance(module, _CONVOLUTIONS):
             kept.append(output)
             made_by[id(output)] = name
+            uses.counts[id(output)] = 0  # those so far were of a tensor that is gone
         elif id(inputs[0]) in made_by and module.track_running_stats:
-            pairs.append((made_by[id(inputs[0])], name))
+            pairs.append((made_by[id(inputs[0])], name, id(inputs[0])))
 
     handles = [
         module.register_forward_hook(lambda module, inputs, output, name=name: note(name, module, inputs, output))
@@ -65,14 +71,31 @@ def _pairs(network: nn.Module, images: Tensor) -> list[tuple[str, str]]:
         if isinstance(module, (*_CONVOLUTIONS, *_BATCH_NORMS))
     ]
     try:
-        network(images)
+        with uses:
+            network(images)
     finally:
         for handle in handles:
             handle.remove()
-    return [pair for pair in pairs if all(uses.count(name) == 1 for name in pair)]
+    return [
+        (convolution, batch_norm)
+        for convolution, batch_norm, output in pairs
+        if calls[convolution] == calls[batch_norm] == uses.counts[output] == 1
+    ]
 
 
-def _fold(convolution: nn.Module, batch_norm: nn.Module) -> None:
+class _Uses(TorchDispatchMode):
+    """Counts how many operations take a tensor, by its identity."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[int] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.counts.update(id(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
+        return func(*args, **(kwargs or {}))
+
+
+def _fold(convolution: Any, batch_norm: Any) -> None:
     """Make the convolution compute what both did, in place; the factors are computed in float64."""
     mean, variance = batch_norm.running_mean.double(), batch_norm.running_var.double()
     scale = torch.rsqrt(variance + batch_norm.eps)
@@ -80,7 +103,7 @@ def _fold(convolution: nn.Module, batch_norm: nn.Module) -> None:
     if batch_norm.affine:
         scale = scale * batch_norm.weight.double()
         shift = shift * batch_norm.weight.double() + batch_norm.bias.double()
-    weight = convolution.weight
+    weight: Tensor = convolution.weight
     if convolution.bias is not None:
         shift = shift + convolution.bias.double() * scale
     scaled = weight.double() * scale.view(-1, *[1] * (weight.dim() - 1))

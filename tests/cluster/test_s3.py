@@ -1,4 +1,4 @@
-"""Checkpoints on a real S3 API: moto's server in a process of its own, also behind a way that fails and dawdles."""
+"""Checkpoints on a real S3 API: moto's server in a process of its own, also one that refuses and dawdles."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +29,51 @@ CREDENTIALS = {
 }
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an S3 service with one bucket."""
+SERVER = """
+import sys, time
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+port, bad = int(sys.argv[1]), sys.argv[2:]  # a file that counts refusals: every third request is one, every fifth late
+inner, requests = DomainDispatcherApplication(create_backend_app), 0
+def service(environ, start_response):
+    global requests
+    requests += 1
+    if bad and requests % 3 == 0:
+        print("refused", file=open(bad[0], "a"))
+        start_response("503 Slow Down", [("Content-Type", "application/xml")])
+        return [b"<Error><Code>SlowDown</Code></Error>"]
+    if bad and requests % 5 == 0:
+        time.sleep(1)
+    return inner(environ, start_response)
+run_simple("127.0.0.1", port, service, threaded=True)
+"""
+
+
+@contextmanager
+def s3_service(folder: Path, *arguments: str) -> Iterator[str]:
+    """Give the address of an S3 service with one bucket."""
     pytest.importorskip("moto")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = (tmp_path_factory.mktemp("s3") / "log").open("w")
-    command = [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=log, stderr=log)
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen([sys.executable, "-c", SERVER, str(port), *arguments], stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + 60
         while not _answers(f"{address}/{BUCKET}", "PUT"):
-            assert time.monotonic() < deadline and server.poll() is None, "moto's server did not start"
+            assert time.monotonic() < deadline and server.poll() is None, (folder / "log").read_text()
             time.sleep(0.2)
         yield address
     finally:
         server.kill()
         server.wait()
-        log.close()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with s3_service(tmp_path_factory.mktemp("s3")) as address:
+        yield address
 
 
 def _answers(url: str, method: str) -> bool:
@@ -117,70 +139,13 @@ def test_a_bucket_that_is_not_there_is_an_error(storage: str) -> None:
         CheckpointStore("s3://nobodys-bucket/run").check_writable()
 
 
-class BadWay(ThreadingHTTPServer):
-    """Passes requests on to a service; every third is answered "slow down", every fifth late."""
-
-    def __init__(self, service: str) -> None:
-        super().__init__(("127.0.0.1", 0), _PassOn)
-        self.service, self.requests, self.refused = service, 0, 0
-        self.lock = threading.Lock()
-
-
-class _PassOn(BaseHTTPRequestHandler):
-    server: BadWay
-    protocol_version = "HTTP/1.1"
-
-    def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        with self.server.lock:
-            self.server.requests += 1
-            number = self.server.requests
-            self.server.refused += number % 3 == 0
-        if number % 3 == 0:
-            self._send(503, {}, b"<Error><Code>SlowDown</Code></Error>")
-            return
-        if number % 5 == 0:
-            time.sleep(1.0)
-        headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
-        url = f"{self.server.service}{self.path}"
-        request = urllib.request.Request(url, data=body or None, headers=headers, method=self.command)
-        try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
-                self._send(answer.status, dict(answer.headers.items()), answer.read())
-        except urllib.error.HTTPError as error:
-            self._send(error.code, dict(error.headers.items()), error.read())
-
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _answer  # noqa: N815
-
-    def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        self.send_response_only(status)
-        for name, value in headers.items():
-            if name.lower() not in ("transfer-encoding", "connection"):
-                if name.lower() != "content-length" or self.command == "HEAD":
-                    self.send_header(name, value)
-        if self.command != "HEAD":
-            self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-def test_refused_and_late_requests_lose_nothing(storage: str, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with BadWay(service) as way:
-        thread = threading.Thread(target=way.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{way.server_address[1]}")
-            store = CheckpointStore(f"{storage}/run")
-            save(store, 1, 2, 3)
-            assert newest(store) == 3 and store._epochs() == [2, 3]
-        finally:
-            way.shutdown()
-            thread.join()
-    assert way.refused >= 5
+def test_refused_and_late_requests_lose_nothing(storage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with s3_service(tmp_path, str(tmp_path / "refused")) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        store = CheckpointStore(f"{storage}/run")
+        save(store, 1, 2)
+        assert newest(store) == 2
+    assert len((tmp_path / "refused").read_text().splitlines()) >= 5
 
 
 @pytest.mark.ray

@@ -35,7 +35,7 @@ def embedding_map(settings: ExperimentSettings, materials: Materials, state: Map
     batch = draw_images(settings, materials, state, count=IMAGES)
     with torch.no_grad():
         pixels = materials.teacher.normalise(batch.images)
-        features = student.forward_features(pixels)
+        features: Tensor = student.forward_features(pixels)  # type: ignore[operator]
         classes = materials.teacher.model(pixels).argmax(dim=1) if batch.labels is None else batch.labels
     sources = torch.zeros_like(classes) if batch.sources is None else batch.sources
     made_for = "what the teacher takes it for" if batch.labels is None else "what it was made for"

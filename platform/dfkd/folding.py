@@ -28,9 +28,9 @@ def fold_batch_norm(network: nn.Module, image_shape: tuple[int, int, int]) -> nn
         network: frozen, in evaluation mode, with its own running statistics; stays as it is.
         image_shape: (C, H, W) of what it takes.
     """
-    parameter = next(network.parameters(), None)
-    if parameter is None:
+    if not any(isinstance(module, _BATCH_NORMS) for module in network.modules()):
         return network
+    parameter = next(network.parameters())
     random = torch.Generator().manual_seed(0)
     images = torch.randn(2, *image_shape, generator=random).to(parameter)
     pairs = _pairs(network, images)

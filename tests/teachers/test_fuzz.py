@@ -65,7 +65,7 @@ def test_any_metadata_describes_a_teacher_or_is_an_error(metadata: dict[str, str
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             described = describe(
-                TeacherSettings(), whole | metadata, image_shape=(1, 8, 8), class_names=("a", "b"), source="a file"
+                TeacherSettings(architecture="resnet8"), whole | metadata, image_shape=(1, 8, 8), class_names=("a", "b"), source="a file"
             )
     except ValueError as error:
         assert "a file" in str(error) or "classes" in str(error)

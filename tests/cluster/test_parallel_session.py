@@ -55,3 +55,9 @@ def test_both_go_on_when_one_cannot_write_its_part_of_a_checkpoint(two_workers: 
         assert reports == without_times(worker["uninterrupted"]["reports"])
     assert "(another worker could not write its part of the checkpoint)" in why[0]
     assert "Is a directory" in why[1]
+
+
+def test_reports_that_may_have_been_lost_with_the_workers_are_told_again(two_workers: Results) -> None:
+    for worker in two_workers:
+        _, after = worker["interrupted-2"]
+        assert [report["epoch"] for report in after["reports"]] == [0, 1, 2]

@@ -24,6 +24,7 @@ class LocalSession:
 
     rank = 0
     world_size = 1
+    unheard = 1  # the interruption may come between checkpoint and report
     gather: Gather | None = None
 
     def __init__(

@@ -15,6 +15,11 @@ from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.worker import Report
 
 
+#: Reports under way when workers die, each after its checkpoint: Ray Train (2.60) keeps one in a queue while the next
+#: waits for room, its controller may have one that it has not passed on, and the driver reads a queue of its own.
+REPORTS_UNDER_WAY = 5
+
+
 class ParallelSession:
     """A ``Session`` in a process group: gradients, BatchNorm statistics and metrics are averaged over its workers.
 
@@ -23,6 +28,8 @@ class ParallelSession:
         on_report: hears every report of this worker.
         store: where checkpoints go, the same for all workers.
     """
+
+    unheard = REPORTS_UNDER_WAY
 
     def __init__(self, device: torch.device, on_report: Callable[[Report], None], store: CheckpointStore) -> None:
         self.rank: int = dist.get_rank()

@@ -33,6 +33,7 @@ class Session(Protocol):
     rank: int
     world_size: int
     device: torch.device
+    unheard: int  # how many reports may be lost with a worker that dies: a run that goes on tells them again
 
     @property
     def gather(self) -> Gather | None:
@@ -102,10 +103,13 @@ def run_worker(
     notes: list[str] = []
     saved = session.restore(notes.append)
     told: Report = {WARNING_KEY: " ".join(notes)} if notes else {}  # with the next report, once
+    recent: list[Report] = []
     if saved is not None:
         run.load_state_dict(saved["run"])
-        session.report(saved["report"] | told)  # again: the interruption may have come between checkpoint and report
-        told = {}
+        recent = saved.get("recent", [saved["report"]])
+        for earlier in recent:
+            session.report(earlier | told)
+            told = {}
     started = time.monotonic()
     began = started - (saved["report"]["time/elapsed_seconds"] if saved else 0.0)  # as if it had run until now
     end = run.total_epochs if epochs is None else epochs
@@ -122,8 +126,9 @@ def run_worker(
         if session.rank == 0:
             report |= evaluate()
             report |= at_end(run.pair.student) if at_end and last else {}
+        recent = [*recent, report][-session.unheard :]
         if last or run.epoch % settings.distillation.checkpoint_every == 0:
-            state = {"run": run.state_dict(), "report": report}
+            state = {"run": run.state_dict(), "report": report, "recent": recent}
             told |= _save(session, state, epoch=run.epoch, needed=last, told=told)
         wants_image = image_every and (last or epoch_report.epoch % image_every == 0)
         if wants_image and session.rank == 0 and epoch_report.preview is not None:

@@ -87,7 +87,7 @@ class _Uses(TorchDispatchMode):
     """Counts how many operations take a tensor, by its identity."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.counts: Counter[int] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

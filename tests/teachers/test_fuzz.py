@@ -50,6 +50,7 @@ def test_a_damaged_file_is_weights_or_an_error(
         assert str(file) in str(error)
 
 
+NAMED = TeacherSettings(architecture="resnet8")
 KEYS = ("class_names", "channels", "input_size", "input_mean", "input_std")
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
@@ -65,7 +66,7 @@ def test_any_metadata_describes_a_teacher_or_is_an_error(metadata: dict[str, str
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             described = describe(
-                TeacherSettings(architecture="resnet8"), whole | metadata, image_shape=(1, 8, 8), class_names=("a", "b"), source="a file"
+                NAMED, whole | metadata, image_shape=(1, 8, 8), class_names=("a", "b"), source="a file"
             )
     except ValueError as error:
         assert "a file" in str(error) or "classes" in str(error)

@@ -14,7 +14,6 @@ from torch.nn.parallel import DistributedDataParallel
 from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.worker import Report
 
-
 #: Reports under way when workers die, each after its checkpoint: Ray Train (2.60) keeps one in a queue while the next
 #: waits for room, its controller may have one that it has not passed on, and the driver reads a queue of its own.
 REPORTS_UNDER_WAY = 5

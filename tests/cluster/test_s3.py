@@ -43,7 +43,7 @@ def service(environ, start_response):
         start_response("503 Slow Down", [("Content-Type", "application/xml")])
         return [b"<Error><Code>SlowDown</Code></Error>"]
     if bad and requests % 5 == 0:
-        time.sleep(1)
+        time.sleep(0.3)
     return inner(environ, start_response)
 run_simple("127.0.0.1", port, service, threaded=True)
 """

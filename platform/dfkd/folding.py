@@ -27,6 +27,9 @@ def fold_batch_norm(network: nn.Module, image_shape: tuple[int, int, int]) -> nn
     Args:
         network: frozen, in evaluation mode, with its own running statistics; stays as it is.
         image_shape: (C, H, W) of what it takes.
+
+    Source: Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference,
+    CVPR 2018, section 3.2, for the folded weights; here nothing is quantised.
     """
     if not any(isinstance(module, _BATCH_NORMS) for module in network.modules()):
         return network

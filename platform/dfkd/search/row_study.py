@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from dfkd.search.optuna_space import distributions_of, make_sampler
+from dfkd.search.optuna_space import distributions_of, sampler_at
 from dfkd.settings.search import Direction, ParameterRange, SamplerSettings, Scalar
 
 Log = list[dict[str, Any]]  # a trial an entry: ``params`` and ``value``, None where it failed
@@ -44,8 +43,7 @@ class RowStudy:
         """Return the next point."""
         if not self.log:
             return dict(self._first)
-        seeded = replace(self._sampler, seed=self._sampler.seed + len(self.log))
-        study = optuna.create_study(direction=self._direction, sampler=make_sampler(seeded))
+        study = optuna.create_study(direction=self._direction, sampler=sampler_at(self._sampler, len(self.log)))
         for entry in self.log:
             state = TrialState.FAIL if entry["value"] is None else TrialState.COMPLETE
             study.add_trial(

@@ -102,8 +102,8 @@ class StudentCard:
 
 
 _LIMITS = """It errs where its teacher errs, and elsewhere besides: the scores above are all that is known. Its
-probabilities are not calibrated, and on images of another kind it answers as surely as on its own. Before it takes a
-teacher's place, put both to labelled images of the place where it will work (`experiments/accept.py`)."""
+probabilities were not calibrated, and nothing tells it that an image is of another kind. Before it takes a teacher's
+place, put both to labelled images of the place where it will work (`experiments/accept.py`)."""
 _FROM_THE_TEACHER = """This student was made without its teacher's training data, but from the teacher, which was made
 from them."""
 _NOTHING_BOUNDS_IT = """What the teacher memorised can have passed into the student and into the images that it learnt

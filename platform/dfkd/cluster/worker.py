@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from dfkd.assembly import Materials, StudentEvaluation, build_distillation
+from dfkd.cluster.memory import keep_freed_memory
 from dfkd.cluster.usage import USAGE, Usage
 from dfkd.distillation import distill
 from dfkd.preview import png_grid
@@ -87,6 +88,7 @@ def run_worker(
     Returns:
         The trained student.
     """
+    keep_freed_memory()
     run = build_distillation(
         settings,
         materials.teacher,

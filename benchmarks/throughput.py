@@ -28,6 +28,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from dfkd import distillation
 from dfkd.assembly import build_distillation, choose_device
+from dfkd.cluster.memory import keep_freed_memory
 from dfkd.distillation import Distillation, Means, distill
 from dfkd.search.experiment_file import load_experiment
 from dfkd.settings.experiment import ExperimentSettings, LabelEmbeddingSettings
@@ -177,6 +178,7 @@ def main() -> None:
     floor.add_arguments(parser)
     parser.add_argument("--share", type=float, default=0.5, help="of an epoch's rounds and steps, for short runs")
     arguments = parser.parse_args()
+    keep_freed_memory()  # as every worker does; the floor gains from it too
     settings, _ = load_experiment(arguments.config, arguments.set)
     device, shape = choose_device(settings), floor.shape_of(settings, arguments.image_shape)
     small = short_epochs(settings, arguments.share)

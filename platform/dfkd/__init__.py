@@ -10,6 +10,7 @@ METHOD                torch only. No file, no Ray, no MLflow, no real image
 ``teacher_student``   ``TeacherStudent``: the pair; the teacher frozen and in evaluation mode
 ``image_bank``        ``ImageBank``: bounded store of synthetic images with label and noise source
 ``folding``           BatchNorm folded into convolutions, for a teacher that nobody looks into
+``compilation``       a frozen network's pass through torch.compile
 ``feature_maps``      what a network computes on the way, one map for every resolution
 ``augmentation``      random crop and flip of a batch, on its device
 ``initialisation``    seeded re-initialisation of layers, in place

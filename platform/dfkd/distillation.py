@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dfkd.augmentation import augment
+from dfkd.compilation import compile_frozen
 from dfkd.domain import Domain
 from dfkd.folding import fold_batch_norm
 from dfkd.layer_random import LayerRandom
@@ -90,6 +91,8 @@ class Distillation:
         self.stopwatch = Stopwatch(pair.device)
         # What the student learns from, where no method looks into the teacher: the same answers in less time.
         self.folded_teacher = fold_batch_norm(pair.teacher, (domain.channels, domain.height, domain.width))
+        if settings.compile_teacher:
+            self.folded_teacher = compile_frozen(self.folded_teacher)
         self.epoch = 0  # the next one
 
     @property

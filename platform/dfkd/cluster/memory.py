@@ -11,7 +11,7 @@ KEPT = 1 << 30  # bytes at the heap's end
 
 
 def keep_freed_memory() -> bool:
-    """Have the GNU C library keep what is freed, up to 1 GiB, for what is asked for next; other libraries do as they do.
+    """Have the GNU C library keep up to 1 GiB of what is freed for what is asked for next; other libraries do nothing.
 
     A training step frees what the next one asks for again, and by default every tensor above some megabytes, and the
     end of the heap, go back to the system each time: the next step then pays for fresh pages, one fault for 4 KiB

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dfkd.export.latency import milliseconds
 from dfkd.export.onnx_file import quantise_file, require_onnx, write_onnx
 from dfkd.export.onnx_network import OnnxNetwork
 from dfkd.export.snippet import snippet
 
-__all__ = ["OnnxNetwork", "milliseconds", "quantise_file", "require_onnx", "snippet", "write_onnx"]
+__all__ = ["OnnxNetwork", "quantise_file", "require_onnx", "snippet", "write_onnx"]

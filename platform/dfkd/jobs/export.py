@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dfkd.compression import num_bytes
 from dfkd.data import ImageSet, load_dataset
-from dfkd.export import OnnxNetwork, milliseconds, quantise_file, require_onnx, snippet, write_onnx
+from dfkd.export import OnnxNetwork, quantise_file, require_onnx, snippet, write_onnx
 from dfkd.jobs.console import Console, percent
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.evaluate import split_of
@@ -24,6 +24,7 @@ from dfkd.jobs.teacher import description_of
 from dfkd.probe_set import ProbeSet
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.tasks.accuracy import top1
+from dfkd.tasks.cost import answer_milliseconds
 from dfkd.tasks.protocol import predict_logits
 from dfkd.teachers import Teacher
 from dfkd.teachers.backbone import load_backbone
@@ -131,7 +132,7 @@ class _Trial:
         return ExportedFile(
             file=None if file is None else file.name,
             megabytes=size / 1e6,
-            milliseconds=milliseconds(form, self.held_out[:1].float() / 255),
+            milliseconds=answer_milliseconds(form, self.held_out[:1].float() / 255),
             largest_difference=difference,
             agreement=agreement,
             accuracy=accuracy,

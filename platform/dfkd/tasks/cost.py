@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dfkd.tasks.protocol import evaluation_mode
@@ -27,30 +28,35 @@ def count_flops(network: nn.Module, image_shape: tuple[int, int, int]) -> float:
 
 
 def latency_milliseconds(network: nn.Module, image_shape: tuple[int, int, int]) -> float:
-    """Return the milliseconds that one image takes alone, on the network's device: the median of many measurements.
+    """Return ``answer_milliseconds`` of one image alone, on the network's device."""
+    with evaluation_mode(network):
+        return answer_milliseconds(network, _blank(network, 1, image_shape))
+
+
+@torch.inference_mode()
+def answer_milliseconds(network: Callable[[Tensor], Tensor], images: Tensor) -> float:
+    """Return the milliseconds that a network takes for images [B, C, H, W]: the median of many measurements.
 
     It says something of this device, and is noisy where others use it too.
     """
-    image = _blank(network, 1, image_shape)
-    with evaluation_mode(network), torch.inference_mode():
 
-        def seconds(passes: int) -> float:
-            _finish(image)
-            began = time.perf_counter()
-            for _ in range(passes):
-                network(image)
-            _finish(image)
-            return time.perf_counter() - began
+    def seconds(passes: int) -> float:
+        _finish(images)
+        began = time.perf_counter()
+        for _ in range(passes):
+            network(images)
+        _finish(images)
+        return time.perf_counter() - began
 
-        passes = max(1, round(MIN_SECONDS / max(seconds(WARM_UPS) / WARM_UPS, 1e-9)))
-        return 1000 * statistics.median(seconds(passes) / passes for _ in range(REPEATS))
+    passes = max(1, round(MIN_SECONDS / max(seconds(WARM_UPS) / WARM_UPS, 1e-9)))
+    return 1000 * statistics.median(seconds(passes) / passes for _ in range(REPEATS))
 
 
-def _blank(network: nn.Module, batch: int, image_shape: tuple[int, int, int]) -> torch.Tensor:
+def _blank(network: nn.Module, batch: int, image_shape: tuple[int, int, int]) -> Tensor:
     parameter = next(network.parameters())
     return torch.zeros(batch, *image_shape, device=parameter.device, dtype=parameter.dtype)
 
 
-def _finish(image: torch.Tensor) -> None:
-    if image.device.type == "cuda":
-        torch.cuda.synchronize(image.device)
+def _finish(images: Tensor) -> None:
+    if images.device.type == "cuda":
+        torch.cuda.synchronize(images.device)

@@ -159,7 +159,9 @@ def test_a_plan_to_resume_what_does_not_exist_is_refused(tmp_path: Path) -> None
 
 def test_a_run_takes_its_warm_up_its_learning_and_its_judging(tiny_settings: Make) -> None:
     settings = tiny_settings(distillation={"epochs": 10})  # and one of warm-up
-    assert EpochSeconds(warm_up=5.0, learning=2.0, judging=1.0).of_run(settings) == 5 + 20 + 11
+    seconds = EpochSeconds(warm_up=5.0, learning=2.0, judging=1.0)
+    assert seconds.of_run(settings) == 5 + 20 + 11
+    assert seconds.of_run(settings, learning_epochs=4) == 5 + 8 + 5
 
 
 def test_epochs_are_timed_with_the_threads_that_a_worker_has_and_leave_the_teacher_alone(

@@ -42,12 +42,15 @@ def show_search_plan(space: SearchSpace, options: SearchOptions, console: Consol
     ended = _ended_trials(earlier) if earlier else 0
     lines, seconds = _experiment(settings, checked, console, threads=1)
     trials_at_once = _at_once(settings, searched.concurrency)
+    check = space.checks_workers and not ended
     left = seconds_left(
         mean_seconds=seconds.of_run(settings),
         running=[],
-        to_start=searched.trials - ended,
+        to_start=searched.trials - ended - check,
         concurrency=trials_at_once or 1,
     )
+    if check:  # alone; that two workers share its steps is not counted on: on few cores they gain little
+        left += seconds.of_run(settings, learning_epochs=searched.workers_check_epochs)
     checks = [f"1 with {CHECK_WORKERS} workers on Ray Train"] if space.checks_workers else []
     checks += [f"{searched.seed_repeats} of the default settings under other seeds"] if searched.seed_repeats else []
     checks += [f"{searched.trials - space.reserved_trials} searched by {searched.sampler.name}"]

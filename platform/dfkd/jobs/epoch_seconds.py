@@ -28,10 +28,11 @@ class EpochSeconds:
     learning: float
     judging: float
 
-    def of_run(self, settings: ExperimentSettings) -> float:
-        """Return the seconds of a whole run of these settings."""
-        own = settings.warm_up_epochs * self.warm_up + settings.distillation.epochs * self.learning
-        return own + settings.total_epochs * self.judging
+    def of_run(self, settings: ExperimentSettings, *, learning_epochs: int | None = None) -> float:
+        """Return the seconds of a run of these settings: a whole one, or one that ends after some epochs of learning."""
+        learning = learning_epochs or settings.distillation.epochs
+        own = settings.warm_up_epochs * self.warm_up + learning * self.learning
+        return own + (settings.warm_up_epochs + learning) * self.judging
 
     def sentence(self) -> str:
         """Return them in words."""

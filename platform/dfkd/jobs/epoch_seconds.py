@@ -29,7 +29,7 @@ class EpochSeconds:
     judging: float
 
     def of_run(self, settings: ExperimentSettings, *, learning_epochs: int | None = None) -> float:
-        """Return the seconds of a run of these settings: a whole one, or one that ends after some epochs of learning."""
+        """Return the seconds of a run of these settings: a whole one, or as far as some epochs of learning."""
         learning = learning_epochs or settings.distillation.epochs
         own = settings.warm_up_epochs * self.warm_up + learning * self.learning
         return own + (settings.warm_up_epochs + learning) * self.judging

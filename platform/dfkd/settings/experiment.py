@@ -23,7 +23,8 @@ ARCHITECTURES = (
     "digits_teacher", "digits_student",
 )  # fmt: skip
 DATASETS = ("digits", "parquet", "image_folder", "torchvision", "none")
-TASKS = ("accuracy", "agreement", "binary", "calibration", "representation", "corruption", "backdoor")
+#: The last one is asked for by name: it needs the images that the teacher was trained on.
+TASKS = ("accuracy", "agreement", "binary", "calibration", "representation", "corruption", "backdoor", "privacy")
 PLATFORM_PREFIXES = ("torchvision:", "timm:")
 
 

@@ -78,7 +78,8 @@ def run_evaluation(settings: ExperimentSettings, options: EvaluateOptions, conso
     if json_file:
         facts = {"data": data.title, "split": options.split, "images": len(images), "scores": scores}
         facts |= {"model": facts_of(model), "teacher": facts_of(teacher) if teacher else None}
-        facts |= {"notes": said, "dataset": shareable(settings)["dataset"], "commit": commit(), "versions": versions()}
+        facts |= {"notes": said, "dataset": shareable(options.tracking.told(settings))["dataset"]}
+        facts |= {"commit": commit(), "versions": versions()}
         json_file.write_text(plain_json(facts))
     return scores
 

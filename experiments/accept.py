@@ -25,6 +25,7 @@ from dfkd.jobs.surroundings import check_surroundings, check_weights  # noqa: E4
 from dfkd.search.experiment_file import load_experiment  # noqa: E402
 from dfkd.settings.acceptance import AcceptanceSettings  # noqa: E402
 from dfkd.settings.experiment import ExperimentSettings  # noqa: E402
+from dfkd.settings.search import TrackingSettings  # noqa: E402
 
 ACCEPTANCE = "acceptance"
 
@@ -45,25 +46,26 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_settings(config: str, overrides: list[str]) -> tuple[ExperimentSettings, AcceptanceSettings]:
-    """Return what is judged on which images, and by which rule."""
+def read_settings(config: str, overrides: list[str]) -> tuple[ExperimentSettings, AcceptanceSettings, TrackingSettings]:
+    """Return what is judged on which images, by which rule, and what of it may be told."""
     raw = read_yaml(config)
     rules = [override for override in overrides if override.startswith(f"{ACCEPTANCE}.")]
     others = [override for override in overrides if override not in rules]
     rule = apply_overrides({ACCEPTANCE: raw.get(ACCEPTANCE) or {}}, rules)[ACCEPTANCE]
     if "experiment" in raw:
-        settings, _ = load_experiment(config, others)
+        settings, tracking = load_experiment(config, others)
     else:
         alone = {key: raw[key] for key in raw if key != ACCEPTANCE}
+        tracking = TrackingSettings()
         settings = experiment_settings(apply_overrides(alone, others), config)
-    return settings, load_settings(AcceptanceSettings, rule, where=f"{config}, {ACCEPTANCE}")
+    return settings, load_settings(AcceptanceSettings, rule, where=f"{config}, {ACCEPTANCE}"), tracking
 
 
 def main() -> None:
     """Check the config, then judge."""
     arguments = parse_arguments()
     with run_command(interrupted="interrupted") as console:
-        settings, rule = read_settings(arguments.config, arguments.set)
+        settings, rule, tracking = read_settings(arguments.config, arguments.set)
         options = EvaluateOptions(
             model=arguments.model,
             split=arguments.split,
@@ -71,6 +73,7 @@ def main() -> None:
             json_file=arguments.json,
             home=arguments.home,
             tracking_uri=arguments.tracking_uri,
+            tracking=tracking,
         )
         check_surroundings(settings, home=options.home, tracking_uri=options.tracking_uri)
         check_weights(options.model, where="model")

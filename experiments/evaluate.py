@@ -20,6 +20,7 @@ The config may also be a file of tasks on other data (``transfer:``), to which a
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 from _bootstrap import find_package
@@ -89,7 +90,8 @@ def main() -> None:
 
 def evaluate_on_own_data(arguments: argparse.Namespace, options: EvaluateOptions, console: Console) -> None:
     """Score the model on images of its own classes."""
-    settings, _ = load_experiment(arguments.config, arguments.set)
+    settings, tracking = load_experiment(arguments.config, arguments.set)
+    options = replace(options, tracking=tracking)
     for task in options.tasks:
         check_choice("--task", task, TASKS)
     needed = settings if options.teacher is None else None  # else another one takes its teacher's place

@@ -40,7 +40,7 @@ def main() -> None:
     """Check the config, then train."""
     arguments = parse_arguments()
     with run_command(interrupted=INTERRUPTED) as console:
-        settings, _ = load_experiment(arguments.config, arguments.set)
+        settings, tracking = load_experiment(arguments.config, arguments.set)
         if arguments.name is not None:
             check_name("--name", arguments.name)
         check_surroundings(settings, home=arguments.home, tracking_uri=arguments.tracking_uri)
@@ -52,6 +52,7 @@ def main() -> None:
             name=arguments.name,
             retrain=arguments.retrain,
             save=arguments.save,
+            tracking=tracking,
         )
         run_teacher_training(settings, options, console)
 

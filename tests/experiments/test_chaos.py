@@ -11,14 +11,11 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,53 +35,6 @@ BETWEEN_FAULTS = (20.0, 60.0)  # seconds
 Start = Callable[..., subprocess.Popen[str]]
 
 
-@dataclass
-class Server:
-    """An MLflow server that can be stopped and started again."""
-
-    folder: Path
-    port: int
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def uri(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        store = ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db", "--artifacts-destination"]
-        command = [str(Path(sys.executable).with_name("mlflow")), "server", "--port", str(self.port), *store]
-        command.append(str(self.folder / "artifacts"))
-        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        with (self.folder / "server.log").open("a") as log:
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-        deadline = time.monotonic() + 120
-        while not self.answers():
-            assert time.monotonic() < deadline and self.process.poll() is None, "no MLflow server"
-            time.sleep(0.3)
-
-    def answers(self) -> bool:
-        try:
-            return bool(urllib.request.urlopen(f"{self.uri}/health", timeout=2).status == 200)
-        except OSError:
-            return False
-
-    def stop(self) -> None:
-        assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = Server(tmp_path, port)
-    server.start()
-    yield server
-    server.stop()
-
-
 @pytest.fixture
 def space(tmp_path: Path) -> Path:
     text = (ROOT / "search_spaces" / "smoke.yaml").read_text()
@@ -101,7 +51,7 @@ def space(tmp_path: Path) -> Path:
 class Chaos:
     """Hurts a search that runs, in one way after another."""
 
-    server: Server
+    server: Any
     home: Path
     random: random.Random
     done: list[str] = field(default_factory=list)
@@ -179,7 +129,7 @@ def _signal(process: int | None, number: signal.Signals) -> bool:
 
 
 def search_to_its_end(
-    start: Start, space: Path, server: Server, home: Path, result: Path, chaos: Chaos | None = None
+    start: Start, space: Path, server: Any, home: Path, result: Path, chaos: Chaos | None = None
 ) -> int:
     """Run the search, again with ``--resume`` as often as it ends before its time; return how often it was started."""
     options = ["--home", str(home), "--tracking-uri", server.uri, "--json", str(result)]
@@ -214,7 +164,7 @@ def outcomes(home: Path) -> dict[tuple[Any, ...], tuple[str, float | None]]:
 
 
 def test_a_search_under_faults_ends_as_an_undisturbed_one(
-    start: Start, surroundings: dict[str, str], space: Path, server: Server, tmp_path: Path
+    start: Start, surroundings: dict[str, str], space: Path, server: Any, tmp_path: Path
 ) -> None:
     calm, hurt = tmp_path / "calm", tmp_path / "hurt"
     search_to_its_end(start, space, server, calm, tmp_path / "calm.json")

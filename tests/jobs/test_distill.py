@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from dfkd.data import load_dataset
 from dfkd.jobs.console import Console
 from dfkd.jobs.distill import (
     RUN_FOLDER,
@@ -19,8 +21,10 @@ from dfkd.jobs.distill import (
     pin_checkpoints,
     run_distillation,
 )
+from dfkd.jobs.rehearsal import untrained_teacher
 from dfkd.settings.experiment import ExperimentSettings, TeacherSettings, TeacherTrainingSettings
 from dfkd.settings.search import TrackingSettings
+from dfkd.teachers import save_teacher
 from dfkd.tracking.connection import import_mlflow
 from dfkd.tracking.home import default_tracking_uri
 
@@ -116,3 +120,33 @@ def test_pictures_are_tracked_unless_that_is_off(
     assert bool(pictures) == images
     assert run.data.tags["device"] == "cpu"
     assert bool(list((home / "tracking" / name).rglob("*.png"))) <= images
+
+
+def test_a_sensitive_run_names_no_class_and_leaves_no_synthetic_image(
+    tiny_settings: Callable[..., ExperimentSettings], empty_store: Path, tmp_path: Path
+) -> None:
+    """A teacher that is trained here, then one of a file that names its classes."""
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(empty_store, home)
+    names = tuple(f"axolotl {number}" for number in range(10))
+    settings = tiny_settings()
+    training = TeacherSettings(architecture="digits_student", training=TeacherTrainingSettings(epochs=1))
+    settings = replace(settings, teacher=training, dataset=replace(settings.dataset, class_names=names))
+    file, printed = tmp_path / "result.json", io.StringIO()
+    options = DistillOptions(
+        home=str(home),
+        tracking_uri=default_tracking_uri(home),
+        json_file=str(file),
+        tracking=TrackingSettings(profile="sensitive", image_every=1),
+    )
+    run_distillation(settings, options, Console(printed))
+    data = load_dataset(settings.dataset)
+    teacher = untrained_teacher("digits_student", data)
+    save_teacher(tmp_path / "named.safetensors", teacher)
+    given = replace(settings, teacher=TeacherSettings(weights=str(tmp_path / "named.safetensors"), class_names=names))
+    run_distillation(given, options, Console(printed))
+    left = [path for path in [file, *home.rglob("*")] if path.is_file()]
+    assert [path for path in left if b"axolotl" in path.read_bytes()] == []
+    assert "axolotl" not in printed.getvalue() and "class 9" in file.read_text()
+    assert [path for path in left if path.suffix in (".pt", ".png") or "probe_sets" in path.parts] == []

@@ -26,6 +26,7 @@ from dfkd.jobs.evaluate import (
 from dfkd.jobs.evaluate_options import EvaluateOptions, needs_registry
 from dfkd.jobs.teacher import description_of, training_key
 from dfkd.models import build_model
+from dfkd.probe_set import ProbeSet
 from dfkd.settings.experiment import DatasetSettings, ExperimentSettings, StudentSettings, TeacherSettings
 from dfkd.teachers import Teacher, save_teacher
 
@@ -145,6 +146,29 @@ def test_mlflow_is_left_alone_where_only_files_are_named() -> None:
     assert needs_registry(given, EvaluateOptions(model="models:/digits-student@champion"))
     assert not needs_registry(given, EvaluateOptions(model="a.safetensors"))
     assert not needs_registry(trained_here, EvaluateOptions(model="a.safetensors", teacher="b.safetensors"))
+
+
+def test_privacy_compares_the_train_split_with_another_and_says_what_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_teacher(tmp_path / "student.safetensors", network(0))
+    save_teacher(tmp_path / "teacher.safetensors", network(1))
+    common = {"model": str(tmp_path / "student.safetensors"), "teacher": str(tmp_path / "teacher.safetensors")}
+    common |= {"home": str(tmp_path / "home"), "tasks": ("privacy",), "json_file": str(tmp_path / "scores.json")}
+    scores, printed = run(settings(), **common)
+    assert set(scores) == {"privacy/auc", "privacy/teacher_auc"}
+    assert scores["privacy/auc"] == pytest.approx(0.5, abs=0.1)  # it was never trained
+    too_few = "not scored: privacy/tpr_at_fpr_0.001 (0.1 % of 360 non-members is less than one image; it takes 1,000)"
+    assert f"note     {too_few}" in printed
+    assert "not scored: privacy/nearest_member (this home has no probe set of the teacher)" in printed
+    assert too_few in json.loads((tmp_path / "scores.json").read_text())["notes"]
+
+    probe = ProbeSet(images=images(10).images, teacher_logits=torch.zeros(40, 10))
+    monkeypatch.setattr("dfkd.jobs.evaluate.known_probe_set", lambda teacher_hash, home: probe)
+    scores, _ = run(settings(), **common)
+    assert 0 < scores["privacy/nearest_member"] < 1 and 0 <= scores["privacy/nearer_to_a_member"] <= 1
+    with pytest.raises(ValueError, match="--split: 'privacy' compares the train split with another one"):
+        run(settings(), **common, split="train")
 
 
 def test_a_registered_student_is_held_against_the_teacher_of_its_config(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from dfkd.jobs import search_files
 from dfkd.jobs.console import Console
 from dfkd.jobs.leftovers import remove_leftovers
 from dfkd.jobs.outcome import Outcome, conclude
-from dfkd.jobs.probe_cache import probe_hash
+from dfkd.jobs.probe_cache import obtain_probe_set, probe_hash
 from dfkd.jobs.running import Running
 from dfkd.jobs.search import find_floor, listener_of, objective_of, open_parent
 from dfkd.jobs.search_folder import new_search_folder
@@ -431,3 +431,20 @@ def test_a_limit_that_no_student_keeps_is_said(ended: Callable[..., Ended]) -> N
     search.record(DEFAULT, further__size=11_000)
     with pytest.raises(ValueError, match=r"no point of the front keeps size 1000 \(the best is 11000\)"):
         search.conclude()
+
+
+def test_a_sensitive_search_ends_without_a_map_of_images_or_a_checkpoint(ended: Callable[..., Ended]) -> None:
+    search = ended(extra="tracking: {profile: sensitive}\n")
+    search.record(DEFAULT)
+    outcome = search.conclude()
+    running = search.running
+    assert running.tracking.flush()
+    client = import_mlflow().MlflowClient(running.tracking_uri)
+    plots = {info.path for info in client.list_artifacts(running.tracking.parent_run_id, "plots")}
+    assert "plots/confusion_matrix.html" in plots and "plots/embedding_map.html" not in plots
+    obtain_probe_set(running.materials.teacher, running.folder.home)
+    assert list(running.folder.path.glob("trials/*/*/*.pt"))
+    remove_leftovers(running, outcome.choice)
+    assert not list(running.folder.home.rglob("*.pt"))
+    assert not list(running.folder.home.glob("probe_sets/*"))
+    assert "cannot be removed" not in search.said.getvalue()

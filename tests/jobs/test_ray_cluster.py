@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,3 +104,30 @@ def test_what_ray_refuses_is_told_in_its_own_words(
     with pytest.raises(ConnectionError) as told, connected():
         pass
     assert said in str(told.value) and "no cluster answers" not in str(told.value)
+
+
+SEES_KEYS = """
+import os, sys
+from ray import tune
+from dfkd.jobs.ray_cluster import connected
+
+def trial(config):
+    tune.report({"length": len(os.environ["AWS_SECRET_ACCESS_KEY"])})
+
+with connected():
+    (result,) = tune.Tuner(trial, run_config=tune.RunConfig(storage_path=sys.argv[1], verbose=0)).fit()
+    assert result.metrics["length"] == 16, result.metrics
+"""
+
+
+@pytest.mark.ray
+def test_trials_on_this_machine_have_the_keys_of_the_environment_and_no_log_has_them(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="dfkd-", dir="/tmp") as logs:  # short: Ray's sockets allow 107 characters
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        environment |= {"AWS_SECRET_ACCESS_KEY": "vexillum-and-key", "RAY_TMPDIR": logs}
+        command = [sys.executable, "-c", SEES_KEYS, str(tmp_path)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        files = [path for path in Path(logs).rglob("*") if path.is_file()]
+        assert any(path.name == "runtime_env_agent.log" for path in files)
+        assert [path for path in files if b"vexillum" in path.read_bytes()] == []

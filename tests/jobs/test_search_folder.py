@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from dfkd.jobs.search import obtain_storage
-from dfkd.jobs.search_folder import TRIAL_RECORDS, SearchFolder, find_search_folder, new_search_folder, storage_for
+from dfkd.jobs.search_folder import (
+    NO_CHECKPOINTS,
+    TRIAL_RECORDS,
+    SearchFolder,
+    find_search_folder,
+    new_search_folder,
+    storage_for,
+)
 from dfkd.jobs.search_options import SearchOptions
 from dfkd.search.load import load_space
 
@@ -65,6 +72,22 @@ def test_a_finished_search_goes_on_only_for_more_trials(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has run its 2 trials, and its student is models:/smoke/1.*--trials"):
         find_search_folder(tmp_path, load_space(SMOKE, []))
     assert find_search_folder(tmp_path, load_space(SMOKE, [], trials=3)) == folder
+
+
+def test_a_sensitive_search_keeps_no_class_name_and_takes_no_more_trials(tmp_path: Path) -> None:
+    file = tmp_path / "space.yaml"
+    names = ", ".join(f"axolotl {number}" for number in range(10))
+    text = Path(SMOKE).read_text().replace("tracking: {", "tracking: {profile: sensitive, ")
+    file.write_text(text.replace("title: digits,", f"title: digits, class_names: [{names}],"))
+    space = load_space(str(file), [])
+    folder = new_search_folder(tmp_path, space)
+    assert "axolotl" not in (folder.path / "search.json").read_text()
+    assert find_search_folder(tmp_path, space).path == folder.path  # known by the settings as they are
+    folder.note(**{NO_CHECKPOINTS: True}, finished_trials=2, student="models:/smoke/1")
+    with pytest.raises(
+        ValueError, match="models:/smoke/1, and as its profile is sensitive its checkpoints were removed"
+    ):
+        find_search_folder(tmp_path, load_space(str(file), [], trials=9))
 
 
 def test_what_a_search_is_pinned_to_cannot_change(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from dfkd.settings.experiment import DatasetSettings, ExperimentSettings, StudentSettings, TeacherSettings
 from dfkd.settings.search import (
     OBJECTIVES,
     CategoricalChoices,
@@ -10,6 +11,7 @@ from dfkd.settings.search import (
     LogUniformRange,
     ObjectiveSettings,
     SearchSettings,
+    TrackingSettings,
     UniformRange,
 )
 
@@ -81,3 +83,20 @@ def test_numbers_of_a_search_lie_in_their_ranges(changes: dict[str, Any], messag
 def test_halving_keeps_fewer_trials_than_it_had() -> None:
     with pytest.raises(ValueError, match="reduction_factor"):
         EarlyStoppingSettings(reduction_factor=1)
+
+
+def test_a_sensitive_profile_has_no_previews_whatever_stands_beside_it() -> None:
+    assert TrackingSettings(image_every=2).previews_every == 2
+    assert TrackingSettings(profile="sensitive", image_every=2).previews_every == 0
+    assert not TrackingSettings(images=False).is_sensitive
+
+
+def test_a_sensitive_profile_tells_numbers_in_place_of_class_names() -> None:
+    settings = ExperimentSettings(
+        dataset=DatasetSettings(class_names=("cat", "dog")),
+        teacher=TeacherSettings(weights="t.pt", class_names=("cat", "dog")),
+        student=StudentSettings(architecture="resnet8"),
+    )
+    told = TrackingSettings(profile="sensitive").told(settings)
+    assert told.dataset.class_names == told.teacher.class_names == ("class 0", "class 1")
+    assert TrackingSettings().told(settings) == settings

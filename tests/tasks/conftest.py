@@ -53,6 +53,7 @@ def make_input() -> Callable[..., TaskInput]:
             teacher=Lookup(teacher),
             images=ImageSet(images, None if labels is None else torch.tensor(labels)),
             normalise=lambda pixels: pixels,
+            members=None if labels is None else ImageSet(images, torch.tensor(labels)),
         )
 
     return make

@@ -70,6 +70,14 @@ def test_class_names_may_differ_in_case_alone():
     check_classes(("Cat", "dog "), ("cat", "DOG"))
 
 
+def test_numbers_in_place_of_names_fit_as_many_classes_of_any_name(tiny_teacher: Teacher) -> None:
+    numbered = tiny_teacher.without_class_names()
+    assert numbered.class_names == ("class 0", "class 1", "class 2") and numbered.hash == tiny_teacher.hash
+    check_classes(numbered.class_names, ("cat", "dog", "eel"))
+    with pytest.raises(ValueError, match="knows 3 classes"):
+        check_classes(numbered.class_names, ("cat", "dog"))
+
+
 def test_another_number_of_classes_is_refused_with_both():
     with pytest.raises(ValueError, match=r"knows 2 classes \(cat, dog\), but the data have 3 \(cat, dog, eel\)"):
         check_classes(("cat", "dog"), ("cat", "dog", "eel"))

@@ -20,6 +20,7 @@ from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import settings_key
 from dfkd.tasks.further_objectives import further_scores
 
+TRIALS = "trials"  # in a search's storage: the checkpoints of each
 FAILURE_KEY = "failure"  # why a trial cannot end well, whoever runs it
 
 
@@ -65,7 +66,7 @@ class TrialPlan:
 
     def folder_of(self, key: str) -> str:
         """Return where the trial of a key keeps its checkpoints."""
-        return f"{self.storage.rstrip('/')}/trials/{key}"
+        return f"{self.storage.rstrip('/')}/{TRIALS}/{key}"
 
 
 def run_trial(params: dict[str, Any], *, plan: TrialPlan, materials: Materials, objective: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from dfkd.data.image_set import ImageSet
+from dfkd.settings.experiment import numbered_classes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +54,10 @@ class RealData:
         """The splits that exist, by name."""
         named = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: images for name, images in named.items() if images is not None}
+
+    def without_class_names(self) -> RealData:
+        """Return the same data with numbers in place of class names."""
+        return replace(self, class_names=numbered_classes(self.num_classes))
 
     @property
     def num_classes(self) -> int:

@@ -47,6 +47,7 @@ def run_acceptance(
     images = split_of(data, options.split)
     images.require_labels()
     student = read_teacher(described(model, settings, tracking_uri), data, tracking_uri)
+    student = student.without_class_names() if options.tracking.is_sensitive else student
     source = teacher_source(settings, options, data, tracking_uri)
     if source is None:
         raise ValueError("--teacher: no teacher is known to hold the student against. Name one with --teacher.")
@@ -55,8 +56,9 @@ def run_acceptance(
     facts = {"student": describe(student), "teacher": describe(teacher)}
     facts["images"] = f"{len(images):,} of {data.title}, {options.split} split"
     report = to_markdown(found, rule, facts=facts)
+    dataset = shareable(options.tracking.told(settings))["dataset"]
     plain = to_plain(found, rule) | {"data": data.title, "split": options.split, "images": len(images)}
-    plain |= {"student": facts_of(student), "teacher": facts_of(teacher), "dataset": shareable(settings)["dataset"]}
+    plain |= {"student": facts_of(student), "teacher": facts_of(teacher), "dataset": dataset}
     plain |= {"images_hash": images.fingerprint(), "commit": commit(), "versions": versions()}
     run_key = f"accept-{student.hash[:16]}-{time.strftime('%Y%m%d-%H%M%S')}"
     with MlflowTracking(tracking_uri, home, run_key) as tracking:

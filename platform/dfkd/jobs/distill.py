@@ -30,7 +30,7 @@ from dfkd.jobs.dataset_inputs import log_student_inputs
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.plain_json import plain_json
 from dfkd.jobs.preparation import check_places, resolve_storage
-from dfkd.jobs.probe_cache import obtain_probe_set
+from dfkd.jobs.probe_cache import forget_probe_set, obtain_probe_set
 from dfkd.jobs.ray_cluster import connected
 from dfkd.jobs.rehearsal import embed_all, rehearse, rehearse_untrained
 from dfkd.jobs.students import judge, load_student
@@ -84,7 +84,7 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
     json_file = open_output(options.json_file)
     unique = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     run_id = options.name or f"distill-{settings_key(settings)}-{unique}"
-    folder = open_run_folder(home / "distillations" / run_id, settings)
+    folder = open_run_folder(home / "distillations" / run_id, options.tracking.told(settings))
     storage = options.storage or known_storage(folder)
     try_weights(settings.teacher)
     check_reachable(tracking_uri)
@@ -97,7 +97,11 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
         label_embeddings = embed_all([settings], data.class_names)
         images = load_images(settings, data)
         rehearse_untrained([settings], data, images=images, label_embeddings=label_embeddings)
-        teacher = obtain_teacher(settings, data, home=home, tracking_uri=tracking_uri, console=console)
+        sensitive = options.tracking.is_sensitive
+        teacher = obtain_teacher(
+            settings, data, home=home, tracking_uri=tracking_uri, console=console, sensitive=sensitive
+        )
+        settings = options.tracking.told(settings)  # what needs the names has had them
         if options.compress_teacher:
             check_compressible(teacher, CompressionSettings())
         materials = Materials(
@@ -126,6 +130,9 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
                 compressed = score_compressed(settings, teacher, synthetic, data.test)
                 run.log_metrics(as_metrics(compressed), step=curve.num_epochs)
             run.close("FINISHED")
+        if sensitive:
+            CheckpointStore(checkpoints).remove()
+            forget_probe_set(teacher.hash, home)
     console.show(_summary(settings, data, scores, curve.seconds))
     for row in compressed:
         console.show(in_words(row))

@@ -93,7 +93,7 @@ def check_distillation(
     storage = options.storage or known_storage(home / "distillations" / (options.name or NEW_NAME))
     check_outputs(options.json_file, storage, tracking_uri)
     if options.name is not None:
-        check_run_folder(home / "distillations" / options.name, settings)
+        check_run_folder(home / "distillations" / options.name, options.tracking.told(settings))
     checked = check_experiments([settings], tracking_uri)
     if options.compress_teacher:
         check_compressible(checked.materials.teacher, CompressionSettings())

@@ -18,6 +18,7 @@ from dfkd.jobs.console import Console
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.evaluate_options import REGISTRY, EvaluateOptions, needs_registry
 from dfkd.jobs.plain_json import plain_json
+from dfkd.jobs.probe_cache import known_probe_set
 from dfkd.jobs.students import count_parameters
 from dfkd.jobs.teacher import read_teacher, trained_before, training_key
 from dfkd.settings.experiment import ExperimentSettings, TeacherSettings
@@ -27,6 +28,7 @@ from dfkd.tasks.accuracy import top1
 from dfkd.tasks.binary import binary_scores
 from dfkd.tasks.calibration import expected_calibration_error
 from dfkd.tasks.corruption import accuracies
+from dfkd.tasks.privacy import FEWEST_NON_MEMBERS
 from dfkd.tasks.protocol import predict_logits
 from dfkd.teachers import Teacher
 from dfkd.tracking.abandoned import end_abandoned_runs
@@ -60,12 +62,15 @@ def run_evaluation(settings: ExperimentSettings, options: EvaluateOptions, conso
     if teacher is None:
         scores = score_alone(model, images, tasks, device)
     else:
-        scores = score_beside(model, teacher, images, tasks, device)
+        given = members_beside(data, options, teacher, home) if "privacy" in tasks else {}
+        scores = score_beside(model, teacher, images, tasks, device, **given)
     console.show(f"{data.title}, {options.split} split: {len(images):,} images")
     console.show(f"  model    {describe(model)}")
     label = teacher.label if teacher else "teacher"
     console.show(f"  {label:<8} {describe(teacher) if teacher else 'none is known; --teacher names one'}")
-    for note in [*notes(options.model, teacher, tracking_uri), *left_out(tasks, scores, images)]:
+    said = [*notes(options.model, teacher, tracking_uri), *left_out(tasks, scores, images)]
+    said += of_privacy(scores, images)
+    for note in said:
         console.show(f"  note     {note}")
     shifted = f" ({label})" if teacher and teacher.shifted else ""
     rows = [f"  {name:<32} {value:.4f}{shifted if 'teacher' in name else ''}" for name, value in scores.items()]
@@ -73,7 +78,8 @@ def run_evaluation(settings: ExperimentSettings, options: EvaluateOptions, conso
     if json_file:
         facts = {"data": data.title, "split": options.split, "images": len(images), "scores": scores}
         facts |= {"model": facts_of(model), "teacher": facts_of(teacher) if teacher else None}
-        facts |= {"dataset": shareable(settings)["dataset"], "commit": commit(), "versions": versions()}
+        facts |= {"notes": said, "dataset": shareable(options.tracking.told(settings))["dataset"]}
+        facts |= {"commit": commit(), "versions": versions()}
         json_file.write_text(plain_json(facts))
     return scores
 
@@ -124,10 +130,22 @@ def default_tasks(settings: ExperimentSettings, num_classes: int) -> tuple[str, 
     return tuple(dict.fromkeys((*settings.tasks, "binary"))) if num_classes == 2 else settings.tasks
 
 
+def members_beside(data: RealData, options: EvaluateOptions, teacher: Teacher, home: Path) -> dict[str, Any]:
+    """Return what ``privacy`` asks for besides: the training images, and the teacher's probe set if the home has it.
+
+    Raises:
+        ValueError: the images that are scored are the training images themselves.
+    """
+    if options.split == "train":
+        raise ValueError("--split: 'privacy' compares the train split with another one. Take validation or test.")
+    probe = known_probe_set(teacher.hash, home)
+    return {"members": data.train, "synthetic": None if probe is None else probe.images}
+
+
 def score_beside(
-    model: Teacher, teacher: Teacher, images: ImageSet, tasks: Sequence[str], device: torch.device
+    model: Teacher, teacher: Teacher, images: ImageSet, tasks: Sequence[str], device: torch.device, **given: Any
 ) -> dict[str, float]:
-    """Score a model beside its teacher, each under its own normalisation.
+    """Score a model beside its teacher, each under its own normalisation; ``given`` are more of ``TaskInput``.
 
     Raises:
         ValueError: if a task does not suit the data, or all of them need labels and there are none.
@@ -141,6 +159,7 @@ def score_beside(
         normalise=model.normalise,
         teacher_normalise=teacher.normalise,
         device=device,
+        **given,
     )
     return evaluate(tasks, task_input)
 
@@ -189,6 +208,21 @@ def left_out(tasks: Sequence[str], scores: Mapping[str, float], images: ImageSet
     # Beside a teacher a task without labels is left out, alone one that compares; `binary` refuses other data there.
     why = "these images have no labels" if images.labels is None else "no teacher is known, or not two classes"
     return [f"not scored: {', '.join(missing)} ({why})"]
+
+
+def of_privacy(scores: Mapping[str, float], images: ImageSet) -> list[str]:
+    """Return in words what ``privacy`` could not say, and what it compared."""
+    if "privacy/auc" not in scores:
+        return []
+    found = ["privacy: the train split's images are taken for those that the teacher was trained on"]
+    if len(images) < FEWEST_NON_MEMBERS:
+        found.append(
+            f"not scored: privacy/tpr_at_fpr_0.001 (0.1 % of {len(images):,} non-members is less than one image; it "
+            f"takes {FEWEST_NON_MEMBERS:,})"
+        )
+    if "privacy/nearest_member" not in scores:
+        found.append("not scored: privacy/nearest_member (this home has no probe set of the teacher)")
+    return found
 
 
 def describe(network: Teacher) -> str:

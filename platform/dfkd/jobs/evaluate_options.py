@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from dfkd.settings.experiment import ExperimentSettings
+from dfkd.settings.search import TrackingSettings
 
 REGISTRY = "models:/"
 
@@ -20,6 +21,7 @@ class EvaluateOptions:
         teacher: what to hold it against, named as the model is; None as the config says.
         tasks: None of them for the config's, or for all of a file of tasks on other data.
         json_file: where to write the scores for other programs.
+        tracking: of the config.
         home: folder of everything that is kept; None is ``~/.dfkd``.
         tracking_uri: of MLflow; None takes ``MLFLOW_TRACKING_URI``, else a store in the home folder.
     """
@@ -31,6 +33,7 @@ class EvaluateOptions:
     json_file: str | None = None
     home: str | None = None
     tracking_uri: str | None = None
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)
 
 
 def needs_registry(settings: ExperimentSettings, options: EvaluateOptions) -> bool:

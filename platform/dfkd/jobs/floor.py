@@ -19,6 +19,8 @@ from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.synthesis import RandomNoiseSettings
 from dfkd.teachers import Teacher
 
+NOISE_FLOOR = "noise_floor"  # in a search's storage: its checkpoints
+
 
 @dataclass(frozen=True, kw_only=True)
 class FloorRun:

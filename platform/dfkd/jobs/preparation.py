@@ -15,6 +15,7 @@ from dfkd.jobs.console import Console
 from dfkd.search.space import CHECK_WORKERS, SearchSpace, objective_problems
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.search import ObjectiveSettings
+from dfkd.tracking.credentials import without_credentials
 from dfkd.tracking.home import refuse_local_store_on_cluster
 
 #: Objective of a search -> key of a trial's reports.
@@ -93,6 +94,11 @@ def try_storage(storage: str) -> None:
 
 @contextmanager
 def _told_of_storage(storage: str) -> Iterator[None]:
+    if (shown := without_credentials(storage)) != storage:
+        raise ValueError(
+            f"--storage: leave keys and passwords out of '{shown}': the address is remembered, and Ray shows it. The "
+            "environment is their place, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
     try:
         yield
     except OSError as error:

@@ -42,6 +42,11 @@ def known_probe_set(teacher_hash: str, home: Path) -> ProbeSet | None:
     return ProbeSet(images=stored["images"], teacher_logits=stored["teacher_logits"])
 
 
+def forget_probe_set(teacher_hash: str, home: Path) -> None:
+    """Remove the probe set of a teacher; whoever needs it makes the same again."""
+    _file(teacher_hash, home).unlink(missing_ok=True)
+
+
 def _file(teacher_hash: str, home: Path) -> Path:
     return home / "probe_sets" / f"{teacher_hash}-v{RECIPE_VERSION}.safetensors"
 

@@ -26,6 +26,7 @@ ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_COLOR_PREFIX": "0",
 }
+AWS_KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
 SHIP_SOURCE = "DFKD_SHIP_SOURCE"  # set by `experiments/_bootstrap.py` where the package is not installed
 CONNECT_SECONDS = 5.0
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # and an empty SETTINGS frame
@@ -61,11 +62,24 @@ def connected() -> Iterator[None]:
         ray.init(address=address, runtime_env=_runtime_env(address), log_to_driver=False, logging_level="ERROR")
     except Exception as error:  # a node that is too slow to start is a plain Exception (2.60)
         raise _not_joined(address, error) from error
+    if address == "local":
+        _keep_keys_out_of_logs()
     catch_termination()  # `ray.init` (2.60) has put a handler of its own in place, which aborts
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _keep_keys_out_of_logs() -> None:
+    """Have Ray Tune not hand the AWS keys on: trials of a cluster of our own inherit them with the environment.
+
+    Ray Tune (2.60) makes them part of a trial's runtime environment, which Ray's agent writes into its log as it is
+    (``runtime_env_agent.log``). Processes of another machine need them that way where their node has none.
+    """
+    from ray.tune.execution import class_cache
+
+    class_cache.ENV_VARS_TO_PROPAGATE = class_cache.ENV_VARS_TO_PROPAGATE - AWS_KEYS
 
 
 def _address() -> str:

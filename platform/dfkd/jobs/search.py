@@ -18,7 +18,7 @@ from dfkd.jobs.command import open_output
 from dfkd.jobs.console import Console
 from dfkd.jobs.dataset_inputs import log_student_inputs
 from dfkd.jobs.environment import commit, versions
-from dfkd.jobs.floor import FloorRun, start_floor
+from dfkd.jobs.floor import NOISE_FLOOR, FloorRun, start_floor
 from dfkd.jobs.leftovers import remove_leftovers
 from dfkd.jobs.outcome import Outcome, conclude
 from dfkd.jobs.preparation import (
@@ -92,6 +92,8 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
         trials, metrics = space.settings.trials, " and ".join(space.settings.goals)
         console.say(f"search {folder.search_id}: {trials} trials, selected on {metrics}")
         materials = obtain_materials(space, options, data, home=home, tracking_uri=tracking_uri, console=console)
+        if space.settings.tracking.is_sensitive:  # what needs the names has had them
+            space, data = space.told, data.without_class_names()
         assert materials.probe is not None
         folder.pin(teacher_hash=materials.teacher.hash, probe_hash=probe_hash(materials.probe))
         with MlflowTracking(tracking_uri, home, folder.search_id) as tracking:
@@ -160,6 +162,7 @@ def obtain_materials(
         tracking_uri=tracking_uri,
         console=console,
         retrain=options.retrain_teacher,
+        sensitive=space.settings.tracking.is_sensitive,
     )
     materials = Materials(
         teacher=teacher,
@@ -270,7 +273,7 @@ def find_floor(running: Running) -> FloorRun | None:
     if not wanted or "floor_scores" in running.folder.facts():
         return None
     running.console.say("KD on random noise begins: the floor that the student is compared with")
-    return start_floor(running.space.resolve({}), running.materials, f"{running.storage.rstrip('/')}/noise_floor")
+    return start_floor(running.space.resolve({}), running.materials, f"{running.storage.rstrip('/')}/{NOISE_FLOOR}")
 
 
 def search_trials(running: Running) -> None:

@@ -36,13 +36,15 @@ def search_files(
         confusion: its student's confusion matrix [K][K] on the test split; empty without labels.
         front: of a search with several objectives.
     """
-    return {
+    files: dict[str, Callable[[], Mapping[str, bytes]]] = {
         "table of trials": lambda: {"trials.parquet": trial_parquet(running.records.all())},
         "plots of the study": lambda: study_plots(running),
         "table of the front": lambda: {FRONT_FILE: front_parquet(running, front)} if front else {},
         "confusion matrix": lambda: confusion_plot(confusion, running.materials.teacher.class_names),
-        "map of synthetic images": lambda: embedding_map(settings, running.materials, state),
     }
+    if not running.space.settings.tracking.is_sensitive:
+        files["map of synthetic images"] = lambda: embedding_map(settings, running.materials, state)
+    return files
 
 
 def trial_parquet(records: list[TrialRecord]) -> bytes:

@@ -16,6 +16,7 @@ from dfkd.settings.identity import to_dict
 
 #: Where checkpoints go without ``--storage``: remembered in words, since a home may be moved.
 HOME_STORAGE = "the search's own folder"
+NO_CHECKPOINTS = "checkpoints_removed"  # a fact of a sensitive search that has ended
 TRIAL_RECORDS = "trial_records"  # in the folder of a search
 
 
@@ -63,6 +64,11 @@ class SearchFolder:
                 )
 
     @property
+    def home(self) -> Path:
+        """The home that it lies in."""
+        return self.path.parents[1]
+
+    @property
     def shared_storage(self) -> str | None:
         """Where checkpoints of this search lie that all nodes can reach; None in its own folder, or before it began."""
         storage: str | None = self.facts().get("storage")
@@ -96,6 +102,11 @@ def find_search_folder(home: Path, space: SearchSpace) -> SearchFolder:
         facts = folder.facts()
         if facts.get("space_key") != space.key or facts["space"]["name"] != name:  # "a-b-..." begins with "a-" too
             continue
+        if facts.get(NO_CHECKPOINTS) and empty is None:
+            raise ValueError(
+                f"--resume: '{folder.search_id}' has ended, its student is {facts['student']}, and as its profile is "
+                "sensitive its checkpoints were removed. Leave --resume out to search anew."
+            )
         if facts.get("finished_trials", -1) >= space.settings.trials and empty is None:
             raise ValueError(
                 f"--resume: '{folder.search_id}' has run its {facts['finished_trials']} trials, and its student is "
@@ -118,5 +129,5 @@ def new_search_folder(home: Path, space: SearchSpace) -> SearchFolder:
     path = home / "searches" / search_id
     path.mkdir(parents=True)
     folder = SearchFolder(path=path, search_id=search_id)
-    folder.note(space_key=space.key, space=to_dict(space.settings), where=space.where)
+    folder.note(space_key=space.key, space=to_dict(space.told.settings), where=space.where)
     return folder

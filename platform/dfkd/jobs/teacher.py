@@ -40,6 +40,7 @@ def obtain_teacher(
     console: Console,
     name: str | None = None,
     retrain: bool = False,
+    sensitive: bool = False,
 ) -> Teacher:
     """Return the teacher that the settings ask for.
 
@@ -54,6 +55,7 @@ def obtain_teacher(
         console: what a person reads.
         name: registry name of a teacher that is trained here; None for ``teacher_name``.
         retrain: train anew, from the beginning, even if the teacher exists.
+        sensitive: number the classes of the teacher, and in all that is told of it.
 
     Raises:
         BlockingIOError: another process is training it.
@@ -61,8 +63,11 @@ def obtain_teacher(
         ValueError: the teacher cannot be had, or does not fit the data.
     """
     found = find_existing_teacher(settings, data, tracking_uri=tracking_uri, retrain=retrain)
+    if sensitive:  # the names were compared, and go no further
+        settings, data = settings.without_class_names(), data.without_class_names()
     if found is not None:
         teacher, uri = found
+        teacher = teacher.without_class_names() if sensitive else teacher
         if uri is None:
             console.say(f"{teacher.label}: {teacher.provenance}")
             return teacher

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dfkd.data import load_dataset
 from dfkd.jobs.command import open_output
@@ -10,6 +10,7 @@ from dfkd.jobs.console import Console
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.settings.checks import check_name
 from dfkd.settings.experiment import ExperimentSettings
+from dfkd.settings.search import TrackingSettings
 from dfkd.teachers import Teacher, save_teacher
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
@@ -24,6 +25,7 @@ class TrainTeacherOptions:
     name: str | None = None
     retrain: bool = False
     save: str | None = None
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)
 
     def __post_init__(self) -> None:
         if self.name is not None:
@@ -44,6 +46,7 @@ def run_teacher_training(settings: ExperimentSettings, options: TrainTeacherOpti
         console=console,
         name=options.name,
         retrain=options.retrain,
+        sensitive=options.tracking.is_sensitive,
     )
     if save_file:
         save_teacher(save_file, teacher)

@@ -6,7 +6,7 @@ Imports nothing heavy: a mistake in the file is told before torch, Ray, MLflow o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,15 @@ class SearchSpace:
         for path, parameter in self.settings.parameters.items():
             for value in corners(parameter):
                 yield self.resolve({path: value})
+
+    @property
+    def told(self) -> SearchSpace:
+        """The same search as anybody may read it: without class names where its profile is sensitive."""
+        experiment, told = self.base, self.settings.tracking.told(self.resolve({}))
+        for part, names in {"dataset": told.dataset.class_names, "teacher": told.teacher.class_names}.items():
+            if names is not None:
+                experiment = set_path(experiment, f"{part}.class_names", list(names))
+        return replace(self, settings=replace(self.settings, experiment=experiment))
 
     @property
     def checks_workers(self) -> bool:

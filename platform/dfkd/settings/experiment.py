@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from dfkd.settings.checks import (
@@ -23,7 +23,8 @@ ARCHITECTURES = (
     "digits_teacher", "digits_student",
 )  # fmt: skip
 DATASETS = ("digits", "parquet", "image_folder", "torchvision", "none")
-TASKS = ("accuracy", "agreement", "binary", "calibration", "representation", "corruption", "backdoor")
+#: The last one is asked for by name: it needs the images that the teacher was trained on.
+TASKS = ("accuracy", "agreement", "binary", "calibration", "representation", "corruption", "backdoor", "privacy")
 PLATFORM_PREFIXES = ("torchvision:", "timm:")
 
 
@@ -41,6 +42,11 @@ def check_class_names(class_names: tuple[str, ...] | None) -> None:
         raise ValueError(f"class_names: expected at least two classes, got {list(class_names)}.")
     if twice := [name for name in dict.fromkeys(class_names) if class_names.count(name) > 1]:
         raise ValueError(f"class_names: '{twice[0]}' stands twice; every class needs a name of its own.")
+
+
+def numbered_classes(count: int) -> tuple[str, ...]:
+    """Return what K classes are called whose names are unknown, or nobody's business: ``class 0``, ``class 1``, ..."""
+    return tuple(f"class {index}" for index in range(count))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -254,6 +260,15 @@ class ExperimentSettings:
                     f"{name}: {size} images do not split evenly over {self.workers} workers. "
                     f"Take a multiple of {self.workers}, or another number of workers."
                 )
+
+    def without_class_names(self) -> ExperimentSettings:
+        """Return the same with numbers in place of class names, for what is told of it."""
+        dataset, teacher = self.dataset, self.teacher
+        if dataset.class_names is not None:
+            dataset = replace(dataset, class_names=numbered_classes(len(dataset.class_names)))
+        if teacher.class_names is not None:
+            teacher = replace(teacher, class_names=numbered_classes(len(teacher.class_names)))
+        return replace(self, dataset=dataset, teacher=teacher)
 
     @property
     def learnt_from(self) -> str:

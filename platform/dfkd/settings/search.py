@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from dfkd.settings.acceptance import AcceptanceSettings
 from dfkd.settings.checks import check_at_least, check_choice, check_name
+from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.objectives import FrontSettings, FurtherObjective, TransferObjective
 
 Scalar = bool | int | float | str | None
@@ -141,18 +142,33 @@ class SamplerSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrackingSettings:
-    """What is tracked besides settings and metrics."""
+    """What is tracked besides settings and metrics.
 
-    images: bool = True  # grids of synthetic images; off for teachers whose inverted images are sensitive
+    ``profile: sensitive`` is for a teacher whose images or class names are confidential: no synthetic image is tracked,
+    classes are called by their indices in all that is told, registered or delivered, and what holds synthetic images is
+    removed at the end.
+    """
+
+    profile: Literal["open", "sensitive"] = "open"
+    images: bool = True  # grids of synthetic images
     image_every: int = 5  # epochs
 
     def __post_init__(self) -> None:
         check_at_least("image_every", self.image_every, 1)
 
     @property
+    def is_sensitive(self) -> bool:
+        """Whether synthetic images and class names go no further than the training."""
+        return self.profile == "sensitive"
+
+    @property
     def previews_every(self) -> int:
         """Epochs between two grids of synthetic images; 0 where there are none."""
-        return self.image_every if self.images else 0
+        return self.image_every if self.images and not self.is_sensitive else 0
+
+    def told(self, settings: ExperimentSettings) -> ExperimentSettings:
+        """Return an experiment's settings as anybody may read them."""
+        return settings.without_class_names() if self.is_sensitive else settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

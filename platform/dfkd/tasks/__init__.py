@@ -16,6 +16,7 @@ from dfkd.tasks.binary import binary
 from dfkd.tasks.calibration import calibration
 from dfkd.tasks.confusion import confusion_matrix
 from dfkd.tasks.corruption import corruption
+from dfkd.tasks.privacy import privacy
 from dfkd.tasks.protocol import Task, TaskInput
 from dfkd.tasks.representation import representation
 
@@ -29,6 +30,7 @@ TASKS: dict[str, Task] = {
     "representation": representation,
     "corruption": corruption,
     "backdoor": backdoor,
+    "privacy": privacy,
 }
 WITHOUT_LABELS = ("agreement", "representation")
 

@@ -27,6 +27,8 @@ class TaskInput:
         teacher_normalise: the same for the teacher, where it takes another thing than the student.
         device: where the networks are.
         known_teacher_logits: [N, K] float32 on the CPU, where somebody has asked the teacher before.
+        members: images that the teacher was trained on, where ``images`` are others and a task compares the two.
+        synthetic: uint8 [S, C, H, W], made from the teacher, where there are any at hand.
     """
 
     student: nn.Module
@@ -36,6 +38,8 @@ class TaskInput:
     teacher_normalise: Callable[[Tensor], Tensor] | None = None
     device: torch.device | str = "cpu"
     known_teacher_logits: Tensor | None = None
+    members: ImageSet | None = None
+    synthetic: Tensor | None = None
 
     @property
     def normalise_for_teacher(self) -> Callable[[Tensor], Tensor]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dfkd.models.protocol import Backbone
-from dfkd.settings.experiment import TeacherSettings
+from dfkd.settings.experiment import TeacherSettings, numbered_classes
 from dfkd.teachers.loading import REGISTRY, SAFETENSORS_SUFFIX, Registry, load_teacher
 from dfkd.teachers.networks import TIMM, TORCHVISION, build_network
 from dfkd.teachers.teacher import Teacher
@@ -93,7 +93,7 @@ def _untrained(architecture: str, channels: int, seed: int) -> Teacher:
     return Teacher(
         model=model.eval(),
         architecture=architecture,
-        class_names=tuple(f"class {label}" for label in range(UNTRAINED_CLASSES)),
+        class_names=numbered_classes(UNTRAINED_CLASSES),
         image_shape=(channels, 32, 32),
         mean=(UNTRAINED_MEAN,) * channels,
         std=(UNTRAINED_STD,) * channels,
@@ -140,7 +140,7 @@ def _timm(architecture: str) -> Teacher:
     return Teacher(
         model=model.eval(),
         architecture=architecture,
-        class_names=tuple(f"class {label}" for label in range(classes)),
+        class_names=numbered_classes(classes),
         image_shape=tuple(described["input_size"]),
         mean=tuple(described["mean"]),
         std=tuple(described["std"]),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from dfkd.domain import normalise
 from dfkd.losses.inversion import has_batch_norm
+from dfkd.settings.experiment import numbered_classes
 
 #: Methods whose published settings serve any differentiable teacher.
 WITHOUT_BATCH_NORM = ("dafl", "dfad", "mad", "pre_dfkd", "zskt")
@@ -67,6 +68,10 @@ class Teacher:
         """What every table calls this teacher."""
         return teacher_label(shifted=self.shifted)
 
+    def without_class_names(self) -> Teacher:
+        """Return the same teacher with numbers in place of class names."""
+        return replace(self, class_names=numbered_classes(len(self.class_names)))
+
     def normalise(self, images: Tensor) -> Tensor:
         """Map images [B, C, H, W] in [0, 1] to what the network takes."""
         return normalise(images, self.mean, self.std)
@@ -121,6 +126,8 @@ def require_batch_norm(teacher: Teacher, weight: float) -> None:
 def check_classes(teachers_classes: Sequence[str], data_classes: Sequence[str]) -> None:
     """Refuse a teacher whose classes are not those of the data, in the same order; upper and lower case are one.
 
+    Numbers in place of names say how many classes there are, and no more.
+
     Raises:
         ValueError: with the first class that differs.
     """
@@ -129,6 +136,8 @@ def check_classes(teachers_classes: Sequence[str], data_classes: Sequence[str]) 
             f"teacher: knows {len(teachers_classes)} classes ({_shorten(teachers_classes)}), "
             f"but the data have {len(data_classes)} ({_shorten(data_classes)}). They must be the same."
         )
+    if tuple(teachers_classes) == numbered_classes(len(teachers_classes)):
+        return
     for index, (ours, theirs) in enumerate(zip(teachers_classes, data_classes, strict=True)):
         if ours.strip().casefold() != theirs.strip().casefold():
             raise ValueError(

@@ -107,5 +107,5 @@ place, put both to labelled images of the place where it will work (`experiments
 _FROM_THE_TEACHER = """This student was made without its teacher's training data, but from the teacher, which was made
 from them."""
 _NOTHING_BOUNDS_IT = """What the teacher memorised can have passed into the student and into the images that it learnt
-from. Nothing here bounds that: no differential privacy, no test against membership inference or reconstruction. Treat
-the student and the images as you would treat the teacher."""
+from. Nothing here bounds that: no differential privacy, and an attack that fails (`evaluate.py --task privacy`) says
+nothing of the next one. Treat the student and the images as you would treat the teacher."""

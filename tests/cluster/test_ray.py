@@ -105,10 +105,14 @@ STANDARD_LIBRARY = f"{sysconfig.get_paths()['stdlib']}/platform.py"
 
 
 class Processes(tune.Callback):  # type: ignore[misc]
-    """Writes down which process each trial ran in."""
+    """Writes down which process each trial ran in, and what Ray Tune keeps of it."""
 
     def __init__(self) -> None:
         self.of_trial: dict[str, int] = {}
+        self.last_results: list[dict[str, Any]] = []
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.last_results.append(trial.last_result)
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
         self.of_trial[trial.trial_id] = result["pid"]
@@ -218,6 +222,8 @@ def test_a_search_goes_on_after_a_trial_that_cannot_end_well(
     assert [trial.state.name for trial in study.trials][:4] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
     complete = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
     assert [trial.params["distillation.learning_rate"] for trial in complete] == [0.2, 0.1, 0.05]
+    assert len(processes.last_results) == 4
+    assert not any(PREVIEW_KEY in result for result in processes.last_results)
     (process,) = set(processes.of_trial.values())  # a process goes on to the next trial, also after a failed one
     assert witness.found()[process] == STANDARD_LIBRARY
     assert tune_trials(plan, tiny_materials, num_trials=1, rates=(), callbacks=[]) == 0

@@ -54,10 +54,15 @@ class TrialEvents(tune.Callback):  # type: ignore[misc]
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """Called after each report."""
+        """Called after each report.
+
+        Ray Tune (2.60) keeps every trial's last result to its own end, twice, and writes all of them to disk every few
+        seconds. It lets callbacks change a result: the picture, megabytes of large images, goes no further.
+        """
         if FAILURE_KEY not in result:
             own = {key: value for key, value in result.items() if is_our_own(key)}
             self._listener.reported(dict(trial.config), own)
+            result.pop(PREVIEW_KEY, None)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Called when a trial is complete, was stopped early or ended with an error of its own."""

@@ -205,7 +205,13 @@ def test_a_search_goes_on_after_a_trial_that_cannot_end_well(
     plan = TrialPlan(space=space_of(tiny_settings(), rates), storage=str(tmp_path), workers=1, image_every=2)
     diary, processes, witness = Diary(), Processes(), Witness(tmp_path / "witness")
     materials = replace(tiny_materials, images=witness)  # that no method asks for here
-    ran = tune_trials(plan, materials, num_trials=6, rates=rates, callbacks=[TrialEvents(diary), processes])
+    ran = tune_trials(
+        plan,
+        materials,
+        num_trials=6,
+        rates=rates,
+        callbacks=[TrialEvents(diary, compared_by=[AGREEMENT.metric]), processes],
+    )
     assert ran == 4  # the space has no other point
     for rate in rates:
         assert len(diary.of("started", rate)) == 1
@@ -245,7 +251,16 @@ def test_a_trial_whose_process_dies_goes_on_and_is_given_up_in_the_end(
 ) -> None:
     plan = TrialPlan(space=space_of(tiny_settings(), (0.2,)), storage=str(tmp_path), workers=1, image_every=0)
     diary, murders = Diary(), Murders()
-    assert tune_trials(plan, tiny_materials, num_trials=1, rates=(), callbacks=[TrialEvents(diary), murders]) == 1
+    assert (
+        tune_trials(
+            plan,
+            tiny_materials,
+            num_trials=1,
+            rates=(),
+            callbacks=[TrialEvents(diary, compared_by=[AGREEMENT.metric]), murders],
+        )
+        == 1
+    )
     assert len(diary.of("started")) == murders.count == 1 + RESTARTS
     (why,) = diary.of("lost")
     assert re.match(r"\w*Actor\w*Error: ", why), why
@@ -297,7 +312,13 @@ def test_a_trial_of_two_workers_goes_on_when_one_dies(
                 self.killed = int(alive[0].pid)
                 os.kill(self.killed, signal.SIGKILL)
 
-    tune_trials(plan, tiny_materials, num_trials=1, rates=(), callbacks=[TrialEvents(diary), Kill()])
+    tune_trials(
+        plan,
+        tiny_materials,
+        num_trials=1,
+        rates=(),
+        callbacks=[TrialEvents(diary, compared_by=[AGREEMENT.metric]), Kill()],
+    )
     assert len(diary.of("started")) == 2
     assert diary.of("ended") == [None]
     epochs = [report["epoch"] for report in diary.of("reported")]

@@ -30,7 +30,7 @@ class Heard:
 def hear(result: dict[str, Any]) -> list[dict[str, Any]]:
     heard = Heard()
     trial: Any = SimpleNamespace(config={})
-    TrialEvents(heard).on_trial_result(0, [trial], trial, result)
+    TrialEvents(heard, compared_by=["probe/agreement"]).on_trial_result(0, [trial], trial, result)
     return heard.reports
 
 
@@ -43,19 +43,23 @@ def test_a_failure_is_no_report() -> None:
     assert hear({FAILURE_KEY: "it diverged", "probe/agreement": float("nan")}) == []
 
 
-def test_a_picture_is_heard_and_then_kept_by_nobody() -> None:
+def test_what_was_heard_is_kept_by_nobody_but_for_what_trials_are_compared_by() -> None:
     """Ray Tune keeps the last result of every trial, as it stands after the callbacks."""
-    result = {"epoch": 3, "finished": True, PREVIEW_KEY: "iVBORw0KGgo"}
+    kept = {"epoch": 3, "finished": True, "probe/agreement": 0.5, "pid": 7, "config/learning_rate": 0.1}
+    heard = {"loss/kd": 0.2, "time/epoch_seconds": 3.0, PREVIEW_KEY: "iVBORw0KGgo", "device": "cpu", "warning": "so"}
+    result = kept | heard
     (report,) = hear(result)
-    assert report[PREVIEW_KEY] == "iVBORw0KGgo"
-    assert result == {"epoch": 3, "finished": True}
+    assert report.keys() == heard.keys() | {"epoch", "finished", "probe/agreement"}
+    assert result == kept
 
 
 def test_ray_tune_keeps_a_result_as_its_callbacks_leave_it() -> None:
-    """It may change: then pictures would fill the driver's memory again."""
+    """Should that change, pictures would fill the driver's memory again."""
     trial = Trial("nothing", stub=True)
-    result = {"epoch": 3, PREVIEW_KEY: "iVBORw0KGgo", "training_iteration": 1}
+    result = {"epoch": 3, "loss/kd": 0.2, PREVIEW_KEY: "iVBORw0KGgo", "training_iteration": 1}
     hear(result)
     trial.update_last_result(result)
-    assert PREVIEW_KEY not in trial.last_result
-    assert PREVIEW_KEY not in json.dumps(trial.get_json_state())
+    assert trial.last_result["epoch"] == 3
+    for key in ("loss/kd", PREVIEW_KEY):
+        assert key not in trial.last_result
+        assert key not in json.dumps(trial.get_json_state())

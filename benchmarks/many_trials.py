@@ -232,14 +232,15 @@ def quantiles(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def main() -> None:
-    arguments = parse_arguments()
-    asked = {name: value for name, value in vars(arguments).items() if name not in ("json", "machine")}
-    with cluster(arguments.concurrent), tempfile.TemporaryDirectory() as home:
-        found = run(arguments, Path(home))
     from dfkd.jobs.environment import commit, versions
 
+    arguments = parse_arguments()
+    asked = {name: value for name, value in vars(arguments).items() if name not in ("json", "machine")}
+    made_with = {"commit": commit(), "versions": versions()}  # now: the files may change before a long run ends
+    with cluster(arguments.concurrent), tempfile.TemporaryDirectory() as home:
+        found = run(arguments, Path(home))
     machine = {"cpu_count": os.cpu_count(), "load_average": os.getloadavg()[0], "machine": arguments.machine}
-    text = json.dumps({"asked": asked} | found | machine | {"commit": commit(), "versions": versions()}, indent=1)
+    text = json.dumps({"asked": asked} | found | machine | made_with, indent=1)
     print(text)
     if arguments.json:
         Path(arguments.json).write_text(text + "\n")

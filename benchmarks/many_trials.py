@@ -44,6 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--image-side", type=int, default=32, help="pixels of the images in the last report's picture")
     parser.add_argument("--machine", default="", help="what else to know of it: shared, niced")
     parser.add_argument("--json", metavar="FILE", help="write the numbers here")
+    parser.add_argument("--table", nargs="+", metavar="FILE", help="run nothing, and print these results as a table")
     return parser.parse_args()
 
 
@@ -231,11 +232,35 @@ def quantiles(seconds: Sequence[float]) -> dict[str, float]:
     return {"median": cuts[49], "p99": cuts[98], "max": max(seconds)}
 
 
+def table(results: Sequence[dict[str, Any]]) -> str:
+    """Return results as a Markdown table, memory in GiB."""
+    memory = ("before", "200", "500", "1000")
+    columns = [
+        "trials",
+        "at a time",
+        *(f"{mark}, GiB" for mark in memory),
+        "processor, s a trial",
+        "overhead, s a trial",
+    ]
+    columns += ["free slot, s", "99 of 100", "a report, s", "99 of 100"]
+    lines = [columns, ["---:"] * len(columns)]
+    for found in results:
+        gib, waits = found["driver_gib"], (found["free_slot_seconds"], found["report_seconds"])
+        line = [f"{found['asked']['trials']}", f"{found['asked']['concurrent']}"]
+        line += [f"{gib[mark]:.2f}" if mark in gib else "" for mark in memory]
+        line += [f"{found['driver_cpu_seconds_per_trial']:.2f}", f"{found['overhead_seconds_per_trial']:.1f}"]
+        lines.append([*line, *(f"{wait[which]:.2f}" for wait in waits for which in ("median", "p99"))])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
 def main() -> None:
     from dfkd.jobs.environment import commit, versions
 
     arguments = parse_arguments()
-    asked = {name: value for name, value in vars(arguments).items() if name not in ("json", "machine")}
+    if arguments.table:
+        print(table([json.loads(Path(file).read_text()) for file in arguments.table]))
+        return
+    asked = {name: value for name, value in vars(arguments).items() if name not in ("json", "machine", "table")}
     made_with = {"commit": commit(), "versions": versions()}  # now: the files may change before a long run ends
     with cluster(arguments.concurrent), tempfile.TemporaryDirectory() as home:
         found = run(arguments, Path(home))

@@ -328,7 +328,9 @@ def main() -> None:
     passes = measure_floor(
         settings, shape, seconds=arguments.seconds, compiled=not arguments.no_compile, bf16=arguments.bf16
     )
-    write(summary(passes, limits) | {"image_shape": shape} | surroundings(device), arguments.json)
+    batches = {"student": settings.distillation.batch_size, "synthesis": getattr(settings.synthesis, "batch_size", 0)}
+    asked = {"image_shape": shape, "batch_sizes": batches}
+    write(summary(passes, limits) | asked | surroundings(device), arguments.json)
 
 
 if __name__ == "__main__":

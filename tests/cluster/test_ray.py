@@ -105,10 +105,14 @@ STANDARD_LIBRARY = f"{sysconfig.get_paths()['stdlib']}/platform.py"
 
 
 class Processes(tune.Callback):  # type: ignore[misc]
-    """Writes down which process each trial ran in."""
+    """Writes down which process each trial ran in, and what Ray Tune keeps of it."""
 
     def __init__(self) -> None:
         self.of_trial: dict[str, int] = {}
+        self.last_results: list[dict[str, Any]] = []
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.last_results.append(trial.last_result)
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
         self.of_trial[trial.trial_id] = result["pid"]
@@ -201,7 +205,13 @@ def test_a_search_goes_on_after_a_trial_that_cannot_end_well(
     plan = TrialPlan(space=space_of(tiny_settings(), rates), storage=str(tmp_path), workers=1, image_every=2)
     diary, processes, witness = Diary(), Processes(), Witness(tmp_path / "witness")
     materials = replace(tiny_materials, images=witness)  # that no method asks for here
-    ran = tune_trials(plan, materials, num_trials=6, rates=rates, callbacks=[TrialEvents(diary), processes])
+    ran = tune_trials(
+        plan,
+        materials,
+        num_trials=6,
+        rates=rates,
+        callbacks=[TrialEvents(diary, compared_by=[AGREEMENT.metric]), processes],
+    )
     assert ran == 4  # the space has no other point
     for rate in rates:
         assert len(diary.of("started", rate)) == 1
@@ -218,6 +228,8 @@ def test_a_search_goes_on_after_a_trial_that_cannot_end_well(
     assert [trial.state.name for trial in study.trials][:4] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
     complete = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
     assert [trial.params["distillation.learning_rate"] for trial in complete] == [0.2, 0.1, 0.05]
+    assert len(processes.last_results) == 4
+    assert not any(PREVIEW_KEY in result for result in processes.last_results)
     (process,) = set(processes.of_trial.values())  # a process goes on to the next trial, also after a failed one
     assert witness.found()[process] == STANDARD_LIBRARY
     assert tune_trials(plan, tiny_materials, num_trials=1, rates=(), callbacks=[]) == 0
@@ -239,7 +251,16 @@ def test_a_trial_whose_process_dies_goes_on_and_is_given_up_in_the_end(
 ) -> None:
     plan = TrialPlan(space=space_of(tiny_settings(), (0.2,)), storage=str(tmp_path), workers=1, image_every=0)
     diary, murders = Diary(), Murders()
-    assert tune_trials(plan, tiny_materials, num_trials=1, rates=(), callbacks=[TrialEvents(diary), murders]) == 1
+    assert (
+        tune_trials(
+            plan,
+            tiny_materials,
+            num_trials=1,
+            rates=(),
+            callbacks=[TrialEvents(diary, compared_by=[AGREEMENT.metric]), murders],
+        )
+        == 1
+    )
     assert len(diary.of("started")) == murders.count == 1 + RESTARTS
     (why,) = diary.of("lost")
     assert re.match(r"\w*Actor\w*Error: ", why), why
@@ -291,7 +312,13 @@ def test_a_trial_of_two_workers_goes_on_when_one_dies(
                 self.killed = int(alive[0].pid)
                 os.kill(self.killed, signal.SIGKILL)
 
-    tune_trials(plan, tiny_materials, num_trials=1, rates=(), callbacks=[TrialEvents(diary), Kill()])
+    tune_trials(
+        plan,
+        tiny_materials,
+        num_trials=1,
+        rates=(),
+        callbacks=[TrialEvents(diary, compared_by=[AGREEMENT.metric]), Kill()],
+    )
     assert len(diary.of("started")) == 2
     assert diary.of("ended") == [None]
     epochs = [report["epoch"] for report in diary.of("reported")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +20,8 @@ OWN_KEYS = (
     PREVIEW_KEY,
     WARNING_KEY,
 )  # of reports, beside metrics such as `probe/agreement`
+
+KEPT_KEYS = {"epoch", "finished"}  # by which the searcher tells how a trial ended
 
 
 class TrialListener(Protocol):
@@ -38,10 +41,18 @@ class TrialListener(Protocol):
 
 
 class TrialEvents(tune.Callback):  # type: ignore[misc]
-    """Passes Ray Tune's callbacks on."""
+    """Passes Ray Tune's callbacks on.
 
-    def __init__(self, listener: TrialListener) -> None:
-        self._listener = listener
+    Ray Tune (2.60) keeps the last result of every trial until its own end, with averages of each number, and writes
+    all of them to disk every few seconds. It lets callbacks change a result, so what was heard goes no further.
+
+    Args:
+        listener: hears of the trials.
+        compared_by: metrics that searcher and scheduler read in a last result; these stay in it.
+    """
+
+    def __init__(self, listener: TrialListener, *, compared_by: Collection[str]) -> None:
+        self._listener, self._compared_by = listener, frozenset(compared_by)
 
     def __getstate__(self) -> dict[str, Any]:
         """Keep nothing: Ray Tune pickles callbacks for its own restore, which is not how a search goes on here."""
@@ -58,6 +69,8 @@ class TrialEvents(tune.Callback):  # type: ignore[misc]
         if FAILURE_KEY not in result:
             own = {key: value for key, value in result.items() if is_our_own(key)}
             self._listener.reported(dict(trial.config), own)
+            for key in own.keys() - self._compared_by - KEPT_KEYS:
+                del result[key]
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Called when a trial is complete, was stopped early or ended with an error of its own."""

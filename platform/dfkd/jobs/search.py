@@ -227,6 +227,12 @@ def listener_of(running: Running, plan: TrialPlan) -> SearchListener:
     )
 
 
+def events_of(running: Running, plan: TrialPlan) -> TrialEvents:
+    """Return what tells the listener of a phase's trials."""
+    objectives = [running.objective, *further_objectives_of(running.space)]
+    return TrialEvents(listener_of(running, plan), compared_by=[objective.metric for objective in objectives])
+
+
 def check_workers(running: Running) -> None:
     """Run the default settings once, alone, with two workers on Ray Train, unless the search does so anyway."""
     if running.space.checks_workers:
@@ -257,7 +263,7 @@ def run_default(running: Running, plan: TrialPlan, *, name: str) -> None:
         num_trials=1,
         objective=running.objective,
         searcher=None,
-        callbacks=[TrialEvents(listener_of(running, plan))],
+        callbacks=[events_of(running, plan)],
     )
 
 
@@ -307,7 +313,7 @@ def search_trials(running: Running) -> None:
             first=first[:missing],
         ),
         scheduler=make_scheduler(plan, running.objective, reported_values(study)),
-        callbacks=[TrialEvents(listener_of(running, plan))],
+        callbacks=[events_of(running, plan)],
         concurrency=space.settings.concurrency,
     )
     if ran < missing:

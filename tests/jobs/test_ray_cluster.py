@@ -7,7 +7,9 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,6 +123,28 @@ with connected():
 
 
 @pytest.mark.ray
+@pytest.mark.parametrize(("tries", "joined"), [(1, True), (2, False)])
+def test_a_cluster_that_is_too_slow_to_start_gets_a_second_try(
+    monkeypatch: pytest.MonkeyPatch, tries: int, joined: bool
+) -> None:
+    import ray
+
+    started: list[str] = []
+
+    def init(address: str, **options: Any) -> None:
+        started.append(address)
+        if len(started) <= tries:
+            raise Exception("The current node timed out during startup. This could happen because ...")  # Ray's own
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for name in ENVIRONMENT:
+        monkeypatch.setenv(name, os.environ.get(name, ENVIRONMENT[name]))  # put back afterwards
+    monkeypatch.setattr(ray, "init", init)
+    with nullcontext() if joined else pytest.raises(ConnectionError, match="timed out during startup"), connected():
+        assert joined
+    assert started == ["local", "local"]
+
+
 def test_trials_on_this_machine_have_the_keys_of_the_environment_and_no_log_has_them(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="dfkd-", dir="/tmp") as logs:  # short: Ray's sockets allow 107 characters
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}

@@ -28,6 +28,7 @@ ENVIRONMENT = {
 }
 AWS_KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
 SHIP_SOURCE = "DFKD_SHIP_SOURCE"  # set by `experiments/_bootstrap.py` where the package is not installed
+TOO_SLOW = "node timed out during startup"  # what Ray says then
 CONNECT_SECONDS = 5.0
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # and an empty SETTINGS frame
 
@@ -59,8 +60,8 @@ def connected() -> Iterator[None]:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial is told by us, in one line
     address = _address()
     try:
-        ray.init(address=address, runtime_env=_runtime_env(address), log_to_driver=False, logging_level="ERROR")
-    except Exception as error:  # a node that is too slow to start is a plain Exception (2.60)
+        _start(address)
+    except Exception as error:
         raise _not_joined(address, error) from error
     if address == "local":
         _keep_keys_out_of_logs()
@@ -69,6 +70,20 @@ def connected() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _start(address: str) -> None:
+    """Join or start a cluster; a machine too busy to start one within Ray's 30 s gets a second try, warm by then."""
+    import ray
+
+    options = {"runtime_env": _runtime_env(address), "log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        ray.init(address=address, **options)
+    except Exception as error:  # Ray (2.60) has no class of its own for it
+        if TOO_SLOW not in str(error):
+            raise
+        ray.shutdown()
+        ray.init(address=address, **options)
 
 
 def _keep_keys_out_of_logs() -> None:

@@ -27,7 +27,7 @@ from dfkd.teachers import Teacher
 # A shell that starts the tests in the background has them ignore interrupts, and every command that they start too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-PROCESSES = 3  # of a plain `pytest`, about 3 GiB each: on two cores, since tests also wait for Ray and MLflow
+PROCESSES = 2  # of a plain `pytest`: they need a core and about 3 GiB each; a third has Ray time out on two cores
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -268,6 +268,7 @@ def test_a_trial_whose_process_dies_goes_on_and_is_given_up_in_the_end(
     assert [trial.state.name for trial in study.trials] == ["FAIL"]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_does_not_change_the_numbers(
     tiny_settings: Make, tiny_materials: Materials, tmp_path: Path, two_workers: list[dict[str, Any]], dashboard: str
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_home_is_its_owners_alone(search: Search) -> None:
     assert stat.S_IMODE(search.home.stat().st_mode) == 0o700
 
 
+@pytest.mark.slow
 def test_a_database_that_does_not_answer_is_told_without_its_password(run: Callable[..., Any], tmp_path: Path) -> None:
     """What it cannot say in words of ours it writes into a file of its owner's."""
     address, home = f"postgresql://{MARK}:{DATABASE}@127.0.0.1:1/mlflow", tmp_path / "home"

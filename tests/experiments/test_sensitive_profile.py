@@ -15,7 +15,7 @@ from safetensors import safe_open
 
 from dfkd.tracking.connection import import_mlflow
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 NAMES = [f"zygomorph{letter}" for letter in "abcdefghij"]  # what stands nowhere else

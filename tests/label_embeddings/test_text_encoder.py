@@ -131,6 +131,7 @@ def test_folder_without_weights_is_no_encoder(tmp_path: Path) -> None:
         describe_encoder(tmp_path, "x")
 
 
+@pytest.mark.slow
 def test_script_remakes_every_packaged_vocabulary(encoder: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, SCRIPT, "--model", encoder, "--output", tmp_path], check=True, capture_output=True)
     assert len(list(tmp_path.iterdir())) == len(PACKAGED_VOCABULARIES)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 def compile_frozen(network: nn.Module) -> nn.Module:
     """Return the network with its forward pass compiled by ``torch.compile``, for inputs of the shape that it meets.
 
-    Compiling takes from ten seconds to minutes at the first pass, less where torch's own cache has it from before.
-    The compiled pass rounds differently: outputs agree to about 1e-6 of the largest.
+    The first pass compiles, which takes many times a pass, less where torch's own cache has it from before. The
+    compiled pass rounds differently; a test holds students of both teachers to each other.
 
     Args:
         network: frozen, in evaluation mode; its weights are shared.

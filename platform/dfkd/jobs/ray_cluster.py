@@ -82,7 +82,7 @@ def _start(address: str) -> None:
     except Exception as error:  # Ray (2.60) has no class of its own for it
         if TOO_SLOW not in str(error):
             raise
-        ray.shutdown()
+        ray.shutdown()  # processes of the first try that it does not know of end with this one
         ray.init(address=address, **options)
 
 

@@ -25,7 +25,7 @@ class DistillationSettings:
     temperature: float = 20.0  # tau of "kl"
     gradient_clip: float | None = None  # the longest gradient of a step, in the L2 norm; None: any
     weight: float = 1.0  # of this loss, beside the terms that a method adds
-    compile_teacher: bool = False  # its pass in a student step, by torch.compile; ignored where a method looks into the teacher
+    compile_teacher: bool = False  # in student steps, where no method looks into its layers
     checkpoint_every: int = 1  # epochs
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 from dfkd.tracking import delivery
 from dfkd.tracking.delivery import deliver_journal
+from dfkd.tracking.journal import Event, Journal
 from dfkd.tracking.mlflow_tracker import MlflowTracking
 from dfkd.tracking.protocol import DatasetInput
 
@@ -148,6 +150,7 @@ import os
 from pathlib import Path
 from dfkd.tracking import delivery
 from dfkd.tracking.delivery import deliver_journal
+from dfkd.tracking.journal import Event, Journal
 from dfkd.tracking.mlflow_tracker import MlflowTracking
 tracking = MlflowTracking({uri!r}, Path({str(home)!r}), "died")
 tracking.open_parent("digits", "parent", {{}})
@@ -284,6 +287,32 @@ def test_a_search_that_goes_on_at_another_address_has_all_of_its_runs_there(
         run = _runs(client, address, search_id)["moved"]
         assert [point.step for point in client(address).get_metric_history(run.info.run_id, "loss")] == steps
         assert run.data.params == {"seed": "3"}
+
+
+def test_what_is_told_between_the_last_look_and_the_end_is_delivered(
+    home: Path, uri: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The delivery finds nothing new; before it goes on, the last events come and the search ends."""
+    look, looks, has_looked, has_ended = Journal.pending, threading.Event(), threading.Event(), threading.Event()
+
+    def slow_look(journal: Journal, limit: int) -> tuple[list[Event], int]:
+        found = look(journal, limit)
+        if looks.is_set() and not found[0] and not has_looked.is_set():
+            has_looked.set()
+            has_ended.wait(10)
+        return found
+
+    tracking = MlflowTracking(uri, home, "last-words")
+    tracker = tracking.open_parent("digits", "last words", {})
+    assert tracking.flush()
+    monkeypatch.setattr(Journal, "pending", slow_look)
+    looks.set()
+    tracker.set_tags({"wakes": "the delivery"})
+    assert has_looked.wait(10)
+    tracker.log_metrics({"loss": 1.0}, step=0)
+    threading.Timer(1.0, has_ended.set).start()
+    assert tracking.close() is None
+    assert _runs(client, uri, "last-words")["last words"].data.metrics == {"loss": 1.0}
 
 
 def test_runs_of_one_name_in_two_homes_are_two_runs(home: Path, uri: str, client: Any, tmp_path: Path) -> None:

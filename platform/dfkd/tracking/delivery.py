@@ -109,9 +109,10 @@ class Delivery:
         failures = 0
         while not self._abandoned.is_set():
             self._wake.clear()
+            told_to_stop = self._stopping.is_set()  # before looking: between a look and this, the last events may come
             events, offset = self._journal.pending(EVENTS_AT_ONCE)
             if not events:
-                if self._stopping.is_set():
+                if told_to_stop:
                     return
                 self._wake.wait()
                 continue

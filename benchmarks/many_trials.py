@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace, home: Path) -> dict[str, Any]:
     from dfkd.cluster import tuner
     from dfkd.cluster.trial import TrialPlan
     from dfkd.cluster.trial_events import TrialEvents
-    from dfkd.jobs import search
+    from dfkd.jobs import phases
     from dfkd.jobs.console import Console
     from dfkd.jobs.running import Running
     from dfkd.jobs.search_folder import new_search_folder
@@ -155,7 +155,7 @@ def run(arguments: argparse.Namespace, home: Path) -> dict[str, Any]:
             folder=folder,
             storage=str(folder.path),
             tracking_uri=default_tracking_uri(home),
-            objective=search.objective_of(space),
+            objective=phases.objective_of(space),
             materials=task,  # type: ignore[arg-type]
             data=None,  # type: ignore[arg-type]
             records=TrialRecords(folder.path / "trial_records"),
@@ -163,7 +163,7 @@ def run(arguments: argparse.Namespace, home: Path) -> dict[str, Any]:
             console=Console((home / "console.txt").open("w")),
         )
         note()
-        search.search_trials(running)
+        phases.search_trials(running)
         note()
         tracking.flush(timeout_seconds=600)
         note()

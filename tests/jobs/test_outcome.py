@@ -26,9 +26,10 @@ from dfkd.jobs import search_files
 from dfkd.jobs.console import Console
 from dfkd.jobs.leftovers import remove_leftovers
 from dfkd.jobs.outcome import Outcome, conclude
+from dfkd.jobs.phases import find_floor, listener_of, objective_of
 from dfkd.jobs.probe_cache import obtain_probe_set, probe_hash
 from dfkd.jobs.running import Running
-from dfkd.jobs.search import find_floor, listener_of, objective_of, open_parent
+from dfkd.jobs.search import open_parent
 from dfkd.jobs.search_folder import new_search_folder
 from dfkd.jobs.story import description, last_screen, outcome_as_json
 from dfkd.jobs.trial_records import TrialRecord, TrialRecords

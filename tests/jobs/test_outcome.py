@@ -24,14 +24,16 @@ from dfkd.data.image_set import ImageSet
 from dfkd.data.real_data import RealData
 from dfkd.jobs import search_files
 from dfkd.jobs.console import Console
+from dfkd.jobs.last_screen import last_screen
 from dfkd.jobs.leftovers import remove_leftovers
 from dfkd.jobs.outcome import Outcome, conclude
+from dfkd.jobs.outcome_file import outcome_as_json
 from dfkd.jobs.phases import find_floor, listener_of, objective_of
 from dfkd.jobs.probe_cache import obtain_probe_set, probe_hash
 from dfkd.jobs.running import Running
 from dfkd.jobs.search import open_parent
 from dfkd.jobs.search_folder import new_search_folder
-from dfkd.jobs.story import description, last_screen, outcome_as_json
+from dfkd.jobs.story import description
 from dfkd.jobs.trial_records import TrialRecord, TrialRecords
 from dfkd.search.load import load_space
 from dfkd.search.optuna_space import open_study, study_storage

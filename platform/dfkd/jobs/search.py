@@ -13,8 +13,10 @@ from dfkd.jobs.command import open_output
 from dfkd.jobs.console import Console
 from dfkd.jobs.dataset_inputs import log_student_inputs
 from dfkd.jobs.environment import commit, versions
+from dfkd.jobs.last_screen import last_screen
 from dfkd.jobs.leftovers import remove_leftovers
 from dfkd.jobs.outcome import Outcome, conclude
+from dfkd.jobs.outcome_file import outcome_as_json
 from dfkd.jobs.phases import check_workers, find_floor, has_room_beside, objective_of, repeat_default, search_trials
 from dfkd.jobs.preparation import (
     check_cluster,
@@ -35,7 +37,6 @@ from dfkd.jobs.search_folder import (
     storage_for,
 )
 from dfkd.jobs.search_options import SearchOptions
-from dfkd.jobs.story import last_screen, outcome_as_json
 from dfkd.jobs.surroundings import default_storage
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.jobs.trial_records import TrialRecords

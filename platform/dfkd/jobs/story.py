@@ -1,21 +1,15 @@
-"""A finished search as people read it: the parent run's description, and the last screen of the console."""
+"""A finished search as people read it: the description of its parent run."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dfkd.jobs.choice import Choice
 from dfkd.jobs.console import percent
-from dfkd.jobs.environment import commit, versions
-from dfkd.jobs.front import default_in_words, front_markdown
-from dfkd.jobs.plain_json import plain_json
+from dfkd.jobs.front import front_markdown
 from dfkd.jobs.running import Running
 from dfkd.jobs.trial_records import TrialRecord
-from dfkd.settings.identity import shareable
-from dfkd.tracking.connection import ui_address, ui_command
 
 if TYPE_CHECKING:
     from dfkd.jobs.outcome import Outcome
@@ -34,7 +28,7 @@ def description(running: Running, outcome: Outcome) -> str:
         f"Students learnt from {settings.learnt_from}. Data for reports: {running.data.title}. The choice "
         f"among trials used {space.settings.selection_data}. {test_table(outcome)}",
         "",
-        f"**Chosen:** trial {choice.record.number + 1}, {_settings_in_words(choice.record)}{against_default(choice)}. "
+        f"**Chosen:** trial {choice.record.number + 1}, {settings_in_words(choice.record)}{against_default(choice)}. "
         f"Differences below {choice.margin.value:.4f} count as ties ({choice.margin.source}).",
         f"**Registered:** `{registered.uri}`. {'It is champion: ' if registered.promoted else ''}{registered.reason}",
         "",
@@ -94,7 +88,7 @@ def against_one_worker(choice: Choice) -> list[str]:
     """Return how the default settings did with more workers than the search's, as a paragraph of the description."""
     if choice.check is None:
         return []
-    what, two, one = _two_workers(choice.check, choice.default)
+    what, two, one = two_workers(choice.check, choice.default)
     return [
         f"**{choice.check.workers} data-parallel workers on Ray Train:** {what} {two} with the default settings "
         f"(one worker: {one}). Each worker fills a bank of its own, so these are "
@@ -103,7 +97,7 @@ def against_one_worker(choice: Choice) -> list[str]:
     ]
 
 
-def _two_workers(check: TrialRecord, default: TrialRecord | None) -> tuple[str, str, str]:
+def two_workers(check: TrialRecord, default: TrialRecord | None) -> tuple[str, str, str]:
     """Return what the default settings are compared by, its value and seconds with several workers, and with one.
 
     Both are of the epoch that the run with several workers ended with; without one to compare with there is a dash. The
@@ -138,7 +132,7 @@ def trial_table(records: list[TrialRecord], objective: str) -> str:
         shown = "-" if value is None else f"{value:.4f}"
         cells = (
             record.number + 1,
-            _settings_in_words(record),
+            settings_in_words(record),
             record.workers,
             record.error or record.status,
             shown,
@@ -149,100 +143,11 @@ def trial_table(records: list[TrialRecord], objective: str) -> str:
     return "\n".join(lines)
 
 
-def _settings_in_words(record: TrialRecord) -> str:
+def settings_in_words(record: TrialRecord) -> str:
+    """Return what a trial differs from the default settings in, or that it differs in nothing but the seed."""
     if record.is_default:
         return f"default settings, seed {record.seed}"
     return ", ".join(
         f"{path.rsplit('.', 1)[-1]} {value:.3g}" if isinstance(value, float) else f"{path.rsplit('.', 1)[-1]} {value}"
         for path, value in record.params.items()
     )
-
-
-def last_screen(outcome: Outcome, *, tracking_uri: str, run_url: str, seconds: float) -> str:
-    """Return what a person wants to know when the command is done."""
-    scores: Mapping[str, float] = outcome.scores
-    sizes = f"{outcome.student_parameters:,} parameters"
-    smaller = f"{outcome.teacher_parameters / outcome.student_parameters:.1f} times smaller"
-    rows = [
-        (outcome.teacher_label, "accuracy/teacher_top1", f"test accuracy, {outcome.teacher_parameters:,} parameters"),
-        ("student", "accuracy/top1", f"test accuracy, {sizes} ({smaller})"),
-        ("student/teacher", "accuracy/ratio", "of the teacher's accuracy"),
-        ("agreement", "agreement/top1", "same decision as the teacher on the test images"),
-    ]
-    lines = ["", "=" * 78]
-    if scores:
-        lines += [f"  {name:<16} {percent(scores.get(key)):>8}   {words}" for name, key, words in rows]
-        if outcome.floor_scores:
-            floor = percent(outcome.floor_scores.get("accuracy/top1"))
-            lines.append(f"  {'noise floor':<16} {floor:>8}   KD on random noise, default settings' student steps")
-    else:
-        agreement = percent(outcome.choice.record.metrics.get("probe/agreement"))
-        lines.append(f"  {'student':<16} {'-':>8}   accuracy unknown: no test images; {sizes} ({smaller})")
-        lines.append(f"  {'agreement':<16} {agreement:>8}   same decision as the teacher on its synthetic probe set")
-    for name in ("balanced_accuracy", "auroc", "sensitivity", "specificity"):
-        if f"binary/{name}" in scores:
-            teacher = scores.get(f"binary/teacher_{name}")
-            lines.append(f"  {name:<16} {scores[f'binary/{name}']:>8.3f}   {outcome.teacher_label} {teacher:.3f}")
-    choice = outcome.choice
-    lines += [
-        f"  best settings    {_settings_in_words(choice.record)}{against_default(choice)}",
-        f"  ties             below {choice.margin.value:.4f}: {choice.margin.source}",
-        f"  trust            {choice.trust.sentence()}",
-        *_front_lines(choice),
-    ]
-    if choice.check is not None:
-        what, two, one = _two_workers(choice.check, choice.default)
-        lines.append(f"  two workers      {what} with the default settings {two} (one worker: {one})")
-    lines += [
-        f"  start-up         {outcome.start_up.sentence()}",
-        f"  registered       {outcome.registered.uri}"
-        + (" (champion)" if outcome.registered.promoted else f": {outcome.registered.reason}"),
-        f"  took             {seconds / 60:.1f} minutes",
-        f"  look at it       {ui_command(tracking_uri) or ui_address(tracking_uri)}",
-        f"                   {run_url}",
-        "=" * 78,
-    ]
-    return "\n".join(lines)
-
-
-def _front_lines(choice: Choice) -> list[str]:
-    """Return the front on the last screen: a line a point, the registered one marked."""
-    if (front := choice.front) is None:
-        return []
-    lines = [f"  front            {len(front.keys)} of {len(front.points)} trials; * is registered"]
-    for key in front.keys:
-        values = ", ".join(f"{name} {front.points[key][name]:.6g}" for name in front.goals)
-        lines.append(f"                 {'*' if key == front.chosen else ' '} {values}")
-    return lines
-
-
-def outcome_as_json(running: Running, outcome: Outcome, *, seconds: float) -> str:
-    """Return a search's outcome for other programs; ``settings`` are the default ones, of which trials differ."""
-    facts = {
-        "search_id": running.folder.search_id,
-        "settings": shareable(running.space.resolve({})),
-        "teacher": outcome.teacher_label,
-        "chosen": asdict(outcome.choice.record),
-        "tie_margin": asdict(outcome.choice.margin),
-        "trust": outcome.choice.trust.numbers(),
-        "front": _front_as_plain(running, outcome.choice),
-        "test": dict(outcome.scores),
-        "test_of_noise_floor": dict(outcome.floor_scores),
-        "teacher_parameters": outcome.teacher_parameters,
-        "student_parameters": outcome.student_parameters,
-        "model_uri": outcome.registered.uri,
-        "trials": [asdict(record) for record in running.records.all()],
-        "seconds": seconds,
-        "seconds_to_first_report": outcome.start_up.first_report,
-        "commit": commit(),
-        "versions": versions(),
-        "cpu_count": os.cpu_count(),
-    }
-    return plain_json(facts)
-
-
-def _front_as_plain(running: Running, choice: Choice) -> dict[str, Any] | None:
-    if (front := choice.front) is None:
-        return None
-    points = [{"key": key, **front.points[key]} for key in front.keys]
-    return {"points": points, "registered": front.chosen, "default": default_in_words(running, front)}

@@ -1,7 +1,8 @@
-"""What Ray, Tune, MLflow and checkpoints cost an epoch, over the bare ``distill()`` loop.
+"""What Ray, Tune, MLflow and a checkpoint every epoch cost an epoch, over the bare ``distill()`` loop.
 
 The bare loop and a search of one trial run the same settings in turn, each in a process of its own with one thread.
-Compared is the time from the end of the first epoch to the end of the last, evaluation included on both sides.
+Compared is the time from the end of the first epoch to the end of the last, evaluation included on both sides. A trial
+with one worker runs in a process of Ray's own, without Ray Train, and so it does here.
 
 Example:
     python benchmarks/platform_overhead.py search_spaces/cifar10_16px_cae.yaml --set dataset.path=/data/cifar10 \
@@ -67,8 +68,9 @@ def main() -> None:
 
 
 def short_run(arguments: argparse.Namespace) -> list[str]:
-    """Return the overrides of a run of few epochs, one of them warm-up."""
-    return [*arguments.set, f"distillation.epochs={arguments.epochs - 1}", "synthesis.warm_up_epochs=1"]
+    """Return the overrides of a run of few epochs, one of them warm-up, each with a checkpoint."""
+    schedule = [f"distillation.epochs={arguments.epochs - 1}", "synthesis.warm_up_epochs=1"]
+    return [*arguments.set, *schedule, "distillation.checkpoint_every=1"]
 
 
 def one_thread() -> dict[str, str]:
@@ -84,6 +86,7 @@ def per_epoch(ends: list[float]) -> float:
 def bare_epochs(arguments: argparse.Namespace, home: Path) -> list[float]:
     """Run the bare loop and return when each epoch ended, in seconds since its start."""
     from dfkd.assembly import Materials, StudentEvaluation, build_distillation, choose_device
+    from dfkd.cluster.memory import keep_freed_memory
     from dfkd.data import load_dataset
     from dfkd.distillation import distill
     from dfkd.jobs.console import Console
@@ -92,6 +95,7 @@ def bare_epochs(arguments: argparse.Namespace, home: Path) -> list[float]:
     from dfkd.search.load import load_space
     from dfkd.tracking.home import default_tracking_uri
 
+    keep_freed_memory()  # as a worker does
     space = load_space(arguments.space, arguments.set)
     settings = space.resolve({})
     data = load_dataset(settings.dataset)

@@ -29,6 +29,9 @@ time.sleep(300)
 """
 
 
+AT = {"artifact_location": None}
+
+
 @pytest.fixture
 def search(uri: str, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A search in a process of its own, with two open runs and a journal in ``tmp_path``."""
@@ -69,6 +72,21 @@ def test_runs_of_a_killed_search_are_ended_those_of_a_live_one_are_not(
         parent.close("FINISHED")
     assert statuses(client, uri, tmp_path) == {"parent": "FINISHED", "child": "FINISHED"}
     assert end_abandoned_runs(tmp_path, uri) == []
+
+
+def test_a_search_that_ended_unheard_is_delivered(uri: str, client: Any, tmp_path: Path) -> None:
+    """It was killed while it waited for MLflow: its runs are closed in the journal, and running in MLflow."""
+    name = f"killed-{tmp_path.name}"
+    journal = Journal(tmp_path / "tracking" / name)
+    journal.bind(uri)
+    tags = {"dfkd.search_id": name}
+    journal.append(
+        "p", "open", {"experiment": "abandoned", "run_name": "parent", "tags": tags, "parent_key": None} | AT
+    )
+    journal.append("p", "close", {"status": "FINISHED"})
+    journal.close()
+    assert end_abandoned_runs(tmp_path, uri) == []
+    assert statuses(client, uri, tmp_path) == {"parent": "FINISHED"}
 
 
 def test_an_address_that_is_away_is_told_in_one_line_and_its_runs_wait(uri: str, tmp_path: Path) -> None:

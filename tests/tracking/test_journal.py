@@ -54,6 +54,44 @@ def test_payloads_of_a_new_process_do_not_overwrite_older_ones(tmp_path: Path) -
     assert (tmp_path / old).read_bytes() == b"old"
 
 
+def test_the_number_of_a_delivered_payload_is_not_given_again(tmp_path: Path) -> None:
+    """Else another file would pass for it where everything is sent once more."""
+    first = Journal(tmp_path)
+    told = first.append("a", "artifact", {"name": "x", "file": first.store_payload("x", b"old")})
+    events, offset = first.pending(10)
+    first.mark_delivered(events, offset, keep=set())
+    first.close()
+    second = Journal(tmp_path)
+    assert second.store_payload("x", b"new") != told.payload
+    second.bind("http://elsewhere")
+    assert second.is_elsewhere(told)
+
+
+def test_without_the_file_of_what_was_delivered_files_that_are_gone_are_taken_for_delivered(tmp_path: Path) -> None:
+    """That a damaged one may be removed is what its message says."""
+    first = Journal(tmp_path)
+    first.bind("http://a")
+    told = first.append("a", "artifact", {"name": "x", "file": first.store_payload("x", b"old")})
+    events, offset = first.pending(10)
+    first.mark_delivered(events, offset, keep=set())
+    first.close()
+    (tmp_path / "delivered.json").unlink()
+    second = Journal(tmp_path)
+    second.bind("http://a")
+    assert second.pending(10)[0] == [told] and second.is_elsewhere(told)
+
+
+def test_refused_events_are_all_sent_again_though_the_first_attempt_was_cut_short(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for number in range(2):
+        journal.set_aside(journal.append("a", "tags", {"number": str(number)}), "refused")
+        if number == 0:
+            journal.set_aside_file.rename(tmp_path / "refused.requeued")
+    journal.requeue_refused()
+    assert [event.content["number"] for event in journal.events()] == ["0", "1", "0", "1"]
+    assert not list(tmp_path.glob("refused*"))
+
+
 def test_a_line_cut_off_by_a_crash_is_dropped_and_the_rest_kept(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

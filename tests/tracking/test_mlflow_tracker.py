@@ -264,6 +264,98 @@ def test_a_file_that_cannot_be_sent_in_time_is_left_to_the_command_that_delivers
     assert [file.path for file in client(uri).list_artifacts(run.info.run_id)] == ["a.txt"]
 
 
+def test_what_is_refused_is_set_aside_once_however_often_others_are_tried(
+    home: Path, uri: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "RETRY_SECONDS", (0.05, 0.05))
+    tracking = MlflowTracking(uri, home, "refused-once")
+    tracker = tracking.open_parent("digits", "refused once", {})
+    assert tracking.flush()
+    files = home / "artifacts"
+    files.mkdir(exist_ok=True)
+    files.rename(home / "away")
+    files.write_text("no folder")
+    look, together = Journal.pending, threading.Event()
+    monkeypatch.setattr(Journal, "pending", lambda *given: look(*given) if together.is_set() else ([], 0))
+    tracker.log_metrics({"bad * name": 1.0}, step=0)
+    tracker.log_artifact("a.txt", b"a")
+    together.set()
+    assert not tracking.flush(timeout_seconds=1)
+    files.unlink()
+    (home / "away").rename(files)
+    assert "refused.jsonl" in (tracking.close() or "")
+    assert (tracking.journal_folder / "refused.jsonl").read_text().count("\n") == 1
+    run = _runs(client, uri, "refused-once")["refused once"]
+    assert [file.path for file in client(uri).list_artifacts(run.info.run_id)] == ["a.txt"]
+
+
+def test_a_file_that_was_put_off_does_not_overwrite_a_newer_one(
+    home: Path, uri: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store of files is back between the two: the newer one goes first, since the older one was put off."""
+    monkeypatch.setattr(delivery, "RETRY_SECONDS", (0.01, 0.01))
+    monkeypatch.setattr(delivery, "EVENTS_AT_ONCE", 1)
+    tracking = MlflowTracking(uri, home, "newest")
+    tracker = tracking.open_parent("digits", "newest", {})
+    assert tracking.flush()
+    files, repeat, order = home / "artifacts", Journal.repeat, []
+    files.mkdir(exist_ok=True)
+    files.rename(home / "away")
+    files.write_text("no folder")
+
+    def repeat_and_mend(journal: Journal, event: Event) -> None:
+        if not order:
+            files.unlink()
+            (home / "away").rename(files)
+        order.append(event.content["name"])
+        repeat(journal, event)
+
+    monkeypatch.setattr(Journal, "repeat", repeat_and_mend)
+    for content in (b"old", b"new"):
+        tracker.log_artifact("a.txt", content)
+    assert tracking.close() is None
+    assert order == ["a.txt"]
+    run = _runs(client, uri, "newest")["newest"]
+    assert (files / run.info.run_id / "artifacts" / "a.txt").read_bytes() == b"new"
+
+
+def test_a_journal_that_cannot_be_read_for_a_moment_ends_no_delivery(
+    home: Path, uri: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "RETRY_SECONDS", (0.01, 0.01))
+    tracking = MlflowTracking(uri, home, "moment")
+    tracker = tracking.open_parent("digits", "moment", {})
+    look, failed = Journal.pending, []
+
+    def look_later(journal: Journal, limit: int) -> tuple[list[Event], int]:
+        if not failed:
+            failed.append(limit)
+            raise OSError(24, "Too many open files")
+        return look(journal, limit)
+
+    monkeypatch.setattr(Journal, "pending", look_later)
+    tracker.log_metrics({"loss": 1.0}, step=0)
+    assert tracking.close() is None and failed
+    assert _runs(client, uri, "moment")["moment"].data.metrics == {"loss": 1.0}
+
+
+def test_an_experiment_that_another_command_makes_at_this_moment_is_taken(
+    home: Path, uri: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client(uri).create_experiment("just made")
+    look, looks = client.get_experiment_by_name, []
+
+    def too_early(self: Any, name: str) -> Any:
+        looks.append(name)
+        return None if len(looks) == 1 else look(self, name)
+
+    monkeypatch.setattr(client, "get_experiment_by_name", too_early)
+    with MlflowTracking(uri, home, "raced") as tracking:
+        tracking.open_parent("just made", "raced", {})
+    assert looks == ["just made", "just made"]
+    assert list(_runs(client, uri, "raced")) == ["raced"]
+
+
 @pytest.mark.parametrize("copied", ["before", "after"])
 def test_a_search_that_goes_on_at_another_address_has_all_of_its_runs_there(
     home: Path, uri: str, client: Any, tmp_path: Path, png: bytes, caplog: pytest.LogCaptureFixture, copied: str

@@ -1,4 +1,4 @@
-"""Runs that a killed command left open. MLflow shows them as running until somebody ends them."""
+"""Runs that a killed command left open, or closed unheard. MLflow shows them as running until somebody ends them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.credentials import without_credentials
 from dfkd.tracking.delivery import Delivery
-from dfkd.tracking.journal import Journal, open_runs_in
+from dfkd.tracking.journal import Journal, has_ended
 
 SECONDS = 10.0  # for all journals together; the next command goes on
 
 
 def end_abandoned_runs(home: Path, tracking_uri: str) -> list[str]:
-    """End, as killed, the open runs of every journal in the home that no process holds.
+    """End, as killed, the open runs of every journal in the home that no process holds, and deliver what it has left.
 
     A command that lives holds its journal: nothing of it is touched. A search that goes on opens its runs again.
 
@@ -33,7 +33,7 @@ def end_abandoned_runs(home: Path, tracking_uri: str) -> list[str]:
         if time.monotonic() > deadline:
             break
         try:
-            if not open_runs_in(events_file):
+            if has_ended(events_file):
                 continue
             journal = Journal(events_file.parent)
         except BlockingIOError:  # somebody holds it

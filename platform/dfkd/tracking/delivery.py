@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dfkd.tracking.connection import check_reachable
@@ -37,7 +38,9 @@ class Delivery:
         self._trouble: BaseException | None = None
         self._retry_delay = RETRY_SECONDS[0]
         self._refused: dict[str, str] = {}
-        self._put_off: set[tuple[object, ...]] = set()
+        self._put_off: dict[tuple[object, ...], int] = {}  # which event -> ``_num_sent`` then
+        self._num_sent = 0
+        self._sent: dict[tuple[str, str], int] = {}  # what was sent since something is put off, by ``_names``
         journal.bind(self._address)
         self._thread = threading.Thread(target=self._run, daemon=True, name="mlflow-delivery")
         self._thread.start()
@@ -110,33 +113,44 @@ class Delivery:
         while not self._abandoned.is_set():
             self._wake.clear()
             told_to_stop = self._stopping.is_set()  # before looking: between a look and this, the last events may come
-            events, offset = self._journal.pending(EVENTS_AT_ONCE)
-            if not events:
-                if told_to_stop:
-                    return
-                self._wake.wait()
-                continue
             try:
-                kept = self._deliver(events, insist=failures < TRIALS_BEFORE_PUTTING_OFF)
-                self._journal.mark_delivered(events, offset, keep=kept)
+                events, offset = self._journal.pending(EVENTS_AT_ONCE)
+                if events:
+                    self._deliver_all(events, offset, insist=failures < TRIALS_BEFORE_PUTTING_OFF)
             except Exception as error:
                 failures = self._note_trouble(error, failures)
                 continue
             failures = 0
             if not self._put_off:
                 self._note_recovery()
+            if events:
+                continue
+            if told_to_stop:
+                return
+            self._wake.wait()
 
-    def _deliver(self, events: list[Event], *, insist: bool) -> set[str]:
-        """Send events and return the payloads that are still needed; raise if MLflow itself is in trouble.
+    def _deliver_all(self, events: list[Event], offset: int, *, insist: bool) -> None:
+        """Send events and note it. What was refused or put off is written down once, when nothing is tried again."""
+        left = _Left()
+        self._deliver(events, left, insist=insist)
+        for event, reason in left.refused:
+            self._journal.set_aside(event, reason)
+        for event in left.put_off:
+            self._journal.repeat(event)
+        kept = {event.payload for event, _ in left.refused} | {event.payload for event in left.put_off}
+        self._journal.mark_delivered(events, offset, keep={payload for payload in kept if payload})
+
+    def _deliver(self, events: list[Event], left: _Left, *, insist: bool) -> None:
+        """Send events, and raise if MLflow itself is in trouble.
 
         What MLflow refuses is set aside. What fails for another reason at a server that answers, as a file does while
         its store of artifacts is away, comes last again, so that the rest need not wait; but for the opening of a run.
 
         Args:
             events: in order.
+            left: takes what was refused or is put off.
             insist: raise for any failure that is no refusal, for all of them to be tried again in order.
         """
-        kept: set[str] = set()
         for step in steps(events):
             try:
                 self._send(step)
@@ -145,21 +159,31 @@ class Delivery:
                     raise
                 if len(step) > 1:  # find the one at fault
                     for event in step:
-                        kept |= self._deliver([event], insist=insist)
-                    continue
-                if is_refusal(error):
-                    self._set_aside(step[0], error)
+                        self._deliver([event], left, insist=insist)
+                elif is_refusal(error):
+                    left.refused.append((step[0], self._note_refusal(step[0], error)))
+                    self._put_off.pop(_same(step[0]), None)
                 elif step[0].kind == "open":
                     raise
                 else:
-                    self._put_off.add(_same(step[0]))
-                    self._journal.repeat(step[0])
-                kept |= {step[0].payload} if step[0].payload else set()
+                    left.put_off.append(step[0])
+                    self._put_off.setdefault(_same(step[0]), self._num_sent)
             else:
-                self._put_off -= {_same(event) for event in step}
-        return kept
+                self._note_sent(step)
+
+    def _note_sent(self, step: list[Event]) -> None:
+        """Remember what was sent while something is put off, which must not overwrite it later."""
+        for event in step:
+            self._put_off.pop(_same(event), None)
+            self._num_sent += 1
+            self._sent |= {name: self._num_sent for name in _names(event)}
+        if not self._put_off:
+            self._sent.clear()
 
     def _send(self, step: list[Event]) -> None:
+        step = [event for event in map(self._without_outdated, step) if event is not None]
+        if not step:
+            return
         first = step[0]
         if first.kind == "open":
             self._open(first)
@@ -194,14 +218,26 @@ class Delivery:
             raise RefusedError(f"no run '{run_key}' was ever opened")
         return self._open(event)
 
-    def _set_aside(self, event: Event, error: BaseException) -> None:
-        self._journal.set_aside(event, hide_credentials(str(error), self._tracking_uri))
+    def _without_outdated(self, event: Event) -> Event | None:
+        """Return an event that was put off without what newer events have said since; None if nothing is left."""
+        since = self._put_off.get(_same(event))
+        if since is None:
+            return event
+        outdated = {name for name in _names(event) if self._sent.get(name, 0) > since}
+        if event.kind != "tags":
+            return None if outdated else event
+        content = {key: value for key, value in event.content.items() if (event.run_key, key) not in outdated}
+        return replace(event, content=content) if content else None
+
+    def _note_refusal(self, event: Event, error: BaseException) -> str:
+        """Say once a run that MLflow refuses something of it, and return its reason."""
         if event.run_key not in self._refused:
             _log.warning(
                 "MLflow at %s refuses %s of the run '%s' (%s). Refused events are kept in %s.",
                 self._address, event.kind, event.run_key, self._in_words(error), self._journal.set_aside_file,
             )  # fmt: skip
         self._refused.setdefault(event.run_key, self._in_words(error))
+        return hide_credentials(str(error), self._tracking_uri)
 
     def _in_words(self, error: BaseException) -> str:
         """Return an error in one line that may be shown."""
@@ -228,6 +264,26 @@ class Delivery:
             _log.warning("MLflow at %s takes events again.", self._address)
             self._trouble = None
             self._retry_delay = RETRY_SECONDS[0]
+
+
+@dataclass(slots=True)
+class _Left:
+    """What of some events did not go."""
+
+    refused: list[tuple[Event, str]] = field(default_factory=list)  # with MLflow's reason
+    put_off: list[Event] = field(default_factory=list)
+
+
+def _names(event: Event) -> list[tuple[str, str]]:
+    """Return what an event overwrites: a file, tags, the run's end. Metrics and parameters overwrite nothing."""
+    match event.kind:
+        case "artifact":
+            return [(event.run_key, f"file {event.content['name']}")]
+        case "tags":
+            return [(event.run_key, key) for key in event.content]
+        case "open" | "close":
+            return [(event.run_key, "status of the run")]
+    return []
 
 
 def _same(event: Event) -> tuple[object, ...]:

@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 _NEW_STATE: Mapping[str, Any] = {"offset": 0, "runs": {}, "tracking_uri": None, "moved": False}
 
+STATE_FILE = "delivered.json"  # of a journal's folder
+
 EventKind = Literal["open", "params", "metrics", "image", "artifact", "dataset", "tags", "close"]
 
 
@@ -74,10 +76,12 @@ class Journal:
             raise
 
     def _open_files(self) -> None:
-        self._num_payloads = max((int(path.name) for path in self._payloads.iterdir()), default=-1) + 1
         self.identity = self._find_identity()
         _drop_torn_line(self._events_file)
+        self._num_payloads = self._find_num_payloads()
         self._state: dict[str, Any] = {**_NEW_STATE, **_read_json(self._state_file)}
+        if not self._state_file.exists() and self._events_file.stat().st_size:
+            self._state["moved"] = True  # somebody removed it: what was delivered is not known, and its files are gone
         self._writer = self._events_file.open("ab", buffering=0)
 
     def _find_identity(self) -> str:
@@ -87,13 +91,22 @@ class Journal:
             _write_whole(file, secrets.token_hex(8))
         return file.read_text()
 
+    def _find_num_payloads(self) -> int:
+        """Return the first number that no payload ever had: that of a delivered one would pass for its content."""
+        numbers = [int(path.name) for path in self._payloads.iterdir()]
+        with self._events_file.open("rb") as lines:
+            for line in lines:
+                if b'"file"' in line and (payload := Event(**json.loads(line)).payload):
+                    numbers.append(int(Path(payload).parts[1]))
+        return max(numbers, default=-1) + 1
+
     @property
     def _events_file(self) -> Path:
         return self.folder / "journal.jsonl"
 
     @property
     def _state_file(self) -> Path:
-        return self.folder / "delivered.json"
+        return self.folder / STATE_FILE
 
     @property
     def set_aside_file(self) -> Path:
@@ -175,13 +188,15 @@ class Journal:
     def requeue_refused(self) -> None:
         """Append the events that MLflow refused once more: they may have been put right there."""
         refused, again = self.set_aside_file, self.set_aside_file.with_suffix(".requeued")
-        if refused.exists():
-            os.replace(refused, again)
-            for line in again.read_text().splitlines():
-                event = json.loads(line)
-                event.pop("reason")
-                self.repeat(Event(**event))
-            again.unlink()
+        for file in (again, refused):  # the first one is there if this was cut short before: better twice than lost
+            if file.exists():
+                if file == refused:
+                    os.replace(refused, again)
+                for line in again.read_text().splitlines():
+                    event = json.loads(line)
+                    event.pop("reason")
+                    self.repeat(Event(**event))
+                again.unlink()
 
     @property
     def tracking_uri(self) -> str | None:
@@ -238,6 +253,15 @@ class Journal:
 
     def _save_state(self) -> None:
         _write_whole(self._state_file, json.dumps(self._state))
+
+
+def has_ended(events_file: Path) -> bool:
+    """Return whether a journal's runs have all ended and MLflow knows it, whoever holds it: nothing is left to do."""
+    if open_runs_in(events_file):
+        return False
+    with events_file.open("rb") as lines:
+        lines.seek({**_NEW_STATE, **_read_json(events_file.with_name(STATE_FILE))}["offset"])
+        return not lines.readline().endswith(b"\n")  # a line that is being written is no event yet
 
 
 def open_runs_in(events_file: Path) -> list[str]:

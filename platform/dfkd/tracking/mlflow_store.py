@@ -67,12 +67,25 @@ class MlflowStore:
                 experiment_id, start_time=event.time_ms, tags=tags, run_name=event.content["run_name"]
             )
             run_id = run.info.run_id
+            self._remove_doubles(run_id, experiment_id, key)
         return MlflowRun(run_id, experiment_id)
+
+    def _remove_doubles(self, run_id: str, experiment_id: str, key: str) -> None:
+        """Remove runs that a repeated request made: MLflow's client (3.17) sends a POST again whose answer is late."""
+        found = self._client.search_runs([experiment_id], f"tags.\"{RUN_KEY_TAG}\" = '{key}'")
+        for run in found:
+            if run.info.run_id != run_id:
+                self._client.delete_run(run.info.run_id)
 
     def _experiment(self, name: str, artifact_location: str | None) -> str:
         experiment = self._client.get_experiment_by_name(name)
         if experiment is None:
-            return str(self._client.create_experiment(name, artifact_location=artifact_location))
+            try:
+                return str(self._client.create_experiment(name, artifact_location=artifact_location))
+            except Exception as error:
+                if getattr(error, "error_code", None) != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            experiment = self._client.get_experiment_by_name(name)  # another command made it in this moment
         if experiment.lifecycle_stage != "active":
             raise RefusedError(
                 f"the experiment '{name}' was deleted in MLflow: restore it with "

@@ -145,7 +145,10 @@ def search_seconds(
         (bracket,) = rules._brackets  # Ray 2.60
         rungs = sorted(int(rung) for rung, _ in bracket._rungs)
     steps = [*rungs, epochs]
-    trials = [(SimpleNamespace(trial_id=str(number)), draw.random()) for number in range(space.settings.trials)]
+    trials = [
+        (SimpleNamespace(trial_id=str(number)), draw.random())
+        for number in range(space.settings.trials - space.reserved_trials)
+    ]
     busy, begun, over = 0.0, min(slots, len(trials)), 0.0
     first = between + warm_up * seconds["warm_up_epoch"] + steps[0] * seconds["epoch"]
     events = [(first, number, 0) for number in range(begun)]  # when a trial comes to a rung, or to its end

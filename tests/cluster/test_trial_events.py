@@ -54,7 +54,7 @@ def test_what_was_heard_is_kept_by_nobody_but_for_what_trials_are_compared_by() 
 
 
 def test_ray_tune_keeps_a_result_as_its_callbacks_leave_it() -> None:
-    """Should that change, pictures would fill the driver's memory again."""
+    """That callbacks get the result itself and no copy is for a real search to show (``test_ray.py``)."""
     trial = Trial("nothing", stub=True)
     result = {"epoch": 3, "loss/kd": 0.2, PREVIEW_KEY: "iVBORw0KGgo", "training_iteration": 1}
     hear(result)

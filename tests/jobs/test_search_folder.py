@@ -7,6 +7,8 @@ import pytest
 from dfkd.jobs.search import obtain_storage
 from dfkd.jobs.search_folder import (
     NO_CHECKPOINTS,
+    REMOVED,
+    REMOVING,
     TRIAL_RECORDS,
     SearchFolder,
     find_search_folder,
@@ -83,7 +85,10 @@ def test_a_sensitive_search_keeps_no_class_name_and_takes_no_more_trials(tmp_pat
     folder = new_search_folder(tmp_path, space)
     assert "axolotl" not in (folder.path / "search.json").read_text()
     assert find_search_folder(tmp_path, space).path == folder.path  # known by the settings as they are
-    folder.note(**{NO_CHECKPOINTS: True}, finished_trials=2, student="models:/smoke/1")
+    folder.note(**{NO_CHECKPOINTS: REMOVING}, finished_trials=2, student="models:/smoke/1")
+    with pytest.raises(ValueError, match=f"removed, which FAILED: remove '{folder.path}' and '{tmp_path}/probe_sets'"):
+        find_search_folder(tmp_path, load_space(str(file), [], trials=9))
+    folder.note(**{NO_CHECKPOINTS: REMOVED})
     with pytest.raises(
         ValueError, match="models:/smoke/1, and as its profile is sensitive its checkpoints were removed"
     ):

@@ -9,7 +9,14 @@ from torch import Tensor
 
 from dfkd.data.image_set import ImageSet
 from dfkd.tasks import TaskInput, evaluate
-from dfkd.tasks.privacy import attack_auc, compare_distances, losses, nearest_distances, true_positive_rate
+from dfkd.tasks.privacy import (
+    attack_auc,
+    compare_distances,
+    losses,
+    nearest_distances,
+    rate_by_chance,
+    true_positive_rate,
+)
 
 Make = Callable[..., TaskInput]
 
@@ -62,7 +69,19 @@ def test_what_was_learnt_by_heart_is_found_and_what_knows_nothing_gives_chance(m
         "privacy/tpr_at_fpr_0.001": 1.0,
         "privacy/teacher_auc": 0.5,
         "privacy/teacher_tpr_at_fpr_0.001": 0.0,
+        "privacy/tpr_by_chance": pytest.approx(2 / 1001),
+        "privacy/tpr_by_chance_high": 0.0,  # of six members
     }
+
+
+def test_the_rate_by_chance_is_that_of_losses_that_are_alike() -> None:
+    random = torch.Generator().manual_seed(0)
+    draws = (torch.rand(2, 1000, generator=random, dtype=torch.float64) for _ in range(4000))
+    rates = torch.tensor([true_positive_rate(members, others) for members, others in draws])
+    mean, high = rate_by_chance(1000, 1000)
+    assert mean == pytest.approx(0.002, rel=1e-2) and rates.mean() == pytest.approx(mean, rel=0.05)
+    assert (rates > high).double().mean() < 0.03  # 0.025 at most, and the error of 4,000 draws
+    assert (rates > high - 1.5e-3).double().mean() > 0.025  # nor is it far too high
 
 
 def test_999_non_members_have_no_rate_of_one_in_a_thousand(make_input: Make) -> None:

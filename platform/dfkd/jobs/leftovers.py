@@ -9,7 +9,7 @@ from dfkd.jobs.console import first_line
 from dfkd.jobs.floor import NOISE_FLOOR
 from dfkd.jobs.probe_cache import forget_probe_set
 from dfkd.jobs.running import Running
-from dfkd.jobs.search_folder import NO_CHECKPOINTS
+from dfkd.jobs.search_folder import NO_CHECKPOINTS, REMOVED, REMOVING
 
 
 def remove_leftovers(running: Running, choice: Choice) -> None:
@@ -33,14 +33,20 @@ def remove_leftovers(running: Running, choice: Choice) -> None:
 
 def _remove_images(running: Running) -> None:
     """Remove all that holds synthetic images: every checkpoint, with the banks in them, and the probe set."""
-    running.folder.note(**{NO_CHECKPOINTS: True})
-    _remove(running, [f"{running.storage.rstrip('/')}/{name}" for name in (TRIALS, NOISE_FLOOR, RAY_TUNE)])
+    running.folder.note(**{NO_CHECKPOINTS: REMOVING})
+    gone = _remove(running, [f"{running.storage.rstrip('/')}/{name}" for name in (TRIALS, NOISE_FLOOR, RAY_TUNE)])
     forget_probe_set(running.materials.teacher.hash, running.folder.home)
+    if gone:
+        running.folder.note(**{NO_CHECKPOINTS: REMOVED})
 
 
-def _remove(running: Running, folders: list[str]) -> None:
+def _remove(running: Running, folders: list[str]) -> bool:
+    """Remove folders, and return whether all are gone."""
+    gone = True
     for folder in folders:
         try:
             remove_folder(folder)
         except OSError as error:
             running.console.say(f"'{folder}' is needed no more and cannot be removed: {first_line(error)}")
+            gone = False
+    return gone

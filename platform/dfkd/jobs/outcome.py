@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -71,6 +72,7 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
     plan, teacher = running.plan(), running.materials.teacher
     settings = plan.resolve(choice.record.params)
     state = last_state(plan.trial_uri(settings), world_size=plan.workers)
+    check_is_whole(choice, state["report"])
     student = load_student(settings, teacher, state)
     judgement = judge_once(running, choice, settings, student)
     scores = judgement.scores
@@ -96,6 +98,16 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
     )
     parent.set_description(description(running, outcome))
     return outcome
+
+
+def check_is_whole(choice: Choice, report: Mapping[str, Any]) -> None:
+    """Raise ValueError if the newest sound checkpoint is not that of the epoch by which the trial was chosen."""
+    found, chosen = report["epoch"], choice.record.metrics["epoch"]
+    if found != chosen:
+        raise ValueError(
+            f"trial {choice.record.number + 1} was chosen by its epoch {chosen + 1}, and its newest checkpoint that "
+            f"can be read is of epoch {found + 1}: the last one is damaged. Run the search anew."
+        )
 
 
 def log_files(running: Running, parent: Tracker, made_by: Mapping[str, Callable[[], Mapping[str, bytes]]]) -> None:

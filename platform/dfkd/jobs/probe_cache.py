@@ -43,8 +43,9 @@ def known_probe_set(teacher_hash: str, home: Path) -> ProbeSet | None:
 
 
 def forget_probe_set(teacher_hash: str, home: Path) -> None:
-    """Remove the probe set of a teacher; whoever needs it makes the same again."""
-    _file(teacher_hash, home).unlink(missing_ok=True)
+    """Remove the probe set of a teacher, those of earlier recipes and of writers that died too."""
+    for file in (home / "probe_sets").glob(f"{teacher_hash}-v*"):
+        file.unlink(missing_ok=True)
 
 
 def _file(teacher_hash: str, home: Path) -> Path:

@@ -30,6 +30,8 @@ from dfkd.jobs.rehearsal import embed_all, rehearse, rehearse_untrained
 from dfkd.jobs.running import Running
 from dfkd.jobs.search_folder import (
     HOME_STORAGE,
+    NO_CHECKPOINTS,
+    REMOVING,
     TRIAL_RECORDS,
     SearchFolder,
     find_search_folder,
@@ -104,7 +106,8 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
             outcome = conclude(running, parent, floor or find_floor(running))
             parent.close("FINISHED")
             run_url = tracking.run_url()
-    folder.note(finished_trials=trials, student=outcome.registered.uri)
+    removal = {NO_CHECKPOINTS: REMOVING} if space.settings.tracking.is_sensitive else {}
+    folder.note(finished_trials=trials, student=outcome.registered.uri, **removal)
     remove_leftovers(running, outcome.choice)
     if json_file:
         json_file.write_text(outcome_as_json(running, outcome, seconds=console.seconds))

@@ -16,7 +16,8 @@ from dfkd.settings.identity import to_dict
 
 #: Where checkpoints go without ``--storage``: remembered in words, since a home may be moved.
 HOME_STORAGE = "the search's own folder"
-NO_CHECKPOINTS = "checkpoints_removed"  # a fact of a sensitive search that has ended
+#: A fact of a sensitive search that has ended: its checkpoints are being removed (``REMOVING``), or were (``REMOVED``).
+NO_CHECKPOINTS, REMOVING, REMOVED = "checkpoints_removed", "begun", "ended"
 TRIAL_RECORDS = "trial_records"  # in the folder of a search
 
 
@@ -103,9 +104,16 @@ def find_search_folder(home: Path, space: SearchSpace) -> SearchFolder:
         if facts.get("space_key") != space.key or facts["space"]["name"] != name:  # "a-b-..." begins with "a-" too
             continue
         if facts.get(NO_CHECKPOINTS) and empty is None:
+            places = f"'{folder.shared_storage or path}' and '{home / 'probe_sets'}'"
+            removed = (
+                "its checkpoints were removed"
+                if facts[NO_CHECKPOINTS] == REMOVED
+                else f"its checkpoints should have been removed, which FAILED: remove {places} yourself, for synthetic "
+                "images lie in them"
+            )
             raise ValueError(
                 f"--resume: '{folder.search_id}' has ended, its student is {facts['student']}, and as its profile is "
-                "sensitive its checkpoints were removed. Leave --resume out to search anew."
+                f"sensitive {removed}. Leave --resume out to search anew."
             )
         if facts.get("finished_trials", -1) >= space.settings.trials and empty is None:
             raise ValueError(

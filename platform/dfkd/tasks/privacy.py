@@ -23,9 +23,10 @@ def privacy(task_input: TaskInput) -> dict[str, float]:
     """Return how well members are told from non-members by student and teacher, and whom synthetic images are near.
 
     The task's images are the non-members. ``auc`` is of the attack, 0.5 by chance. ``tpr_at_fpr_0.001`` is the share of
-    members that it finds while it takes at most 0.1 % of the non-members for one, 0.001 by chance; it is left out with
-    fewer than 1,000 non-members. With synthetic images come their distances to the ``nearest_member`` and the
-    ``nearest_non_member``, and the share that is ``nearer_to_a_member``, 0.5 by chance.
+    members that it finds while it takes at most 0.1 % of the non-members for one; ``tpr_by_chance`` is what it is on
+    average where nothing tells them apart, and with a probability of 97.5 % it is at most ``tpr_by_chance_high`` then.
+    All three are left out with fewer than 1,000 non-members. With synthetic images come their distances to the
+    ``nearest_member`` and the ``nearest_non_member``, and the share that is ``nearer_to_a_member``, 0.5 by chance.
 
     Source: Yeom et al., Privacy Risk in Machine Learning, CSF 2018 (the loss as the attack); Carlini et al., Membership
     Inference Attacks From First Principles, S&P 2022 (true positives at few false ones, beside the mean over all
@@ -54,6 +55,9 @@ def privacy(task_input: TaskInput) -> dict[str, float]:
         scores[f"privacy/{prefix}auc"] = attack_auc(known, unknown)
         if len(others) >= FEWEST_NON_MEMBERS:
             scores[f"privacy/{prefix}tpr_at_fpr_0.001"] = true_positive_rate(known, unknown)
+    if len(others) >= FEWEST_NON_MEMBERS:
+        mean, high = rate_by_chance(len(members), len(others))
+        scores |= {"privacy/tpr_by_chance": mean, "privacy/tpr_by_chance_high": high}
     if task_input.synthetic is not None:
         scores |= compare_distances(task_input.synthetic, members.images, others.images)
     return scores
@@ -82,6 +86,19 @@ def true_positive_rate(members: Tensor, non_members: Tensor) -> float:
     allowed = int(len(non_members) * FALSE_POSITIVE_RATE)
     threshold = non_members.sort().values[allowed]  # strictly below it are at most that many, whatever ties
     return float((members < threshold).double().mean())
+
+
+def rate_by_chance(num_members: int, num_non_members: int) -> tuple[float, float]:
+    """Return mean and 97.5 % point of ``true_positive_rate`` where losses of both kinds are alike, without ties.
+
+    Every order of all losses is then equally likely, so the members before the k-th non-member have the negative
+    hypergeometric distribution; with k - 1 = 0.1 % of N rounded down, their mean share is k / (N + 1).
+    """
+    from scipy.stats import nhypergeom
+
+    last = int(num_non_members * FALSE_POSITIVE_RATE) + 1
+    found = nhypergeom(num_members + num_non_members, num_members, last)
+    return float(found.mean()) / num_members, float(found.ppf(0.975)) / num_members
 
 
 def compare_distances(synthetic: Tensor, members: Tensor, non_members: Tensor) -> dict[str, float]:

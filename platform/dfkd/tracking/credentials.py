@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-SECRET_PARAMETER = re.compile(r"\b(user|\w*pass\w*|\w*token\w*)=[^&]*", re.IGNORECASE)
+SECRET_PARAMETER = re.compile(r"\b(user|\w*pass\w*|\w*token\w*|\w*secret\w*|\w*key\w*|sig\w*)=[^&]*", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"://[^\s/@'\"]+@")  # of any address within a text
 
 

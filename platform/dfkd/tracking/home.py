@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from dfkd.tracking.credentials import without_credentials
 
 MINIMUM_FREE_BYTES = 200_000_000
 
@@ -52,9 +56,15 @@ def resolve_tracking_uri(requested: str | None, *, home: Path, environment: Mapp
     """
     uri = requested or environment.get("MLFLOW_TRACKING_URI") or default_tracking_uri(home)
     if uri.startswith("file:") or not ("://" in uri or uri.startswith("databricks")):
+        shown = re.sub(r"^.*@", "***@", uri)  # somebody forgot the http:// before user and password
         raise ValueError(
-            f"tracking uri: expected http(s)://host:port or sqlite:////absolute/path/mlflow.db, got '{uri}'. "
+            f"tracking uri: expected http(s)://host:port or sqlite:////absolute/path/mlflow.db, got '{shown}'. "
             "MLflow no longer writes runs to a plain folder; leave it out to use the store in the home folder."
+        )
+    if uri.startswith(("http:", "https:")) and "@" in uri and "@" not in urlsplit(uri).netloc:
+        raise ValueError(
+            f"tracking uri: the password in {without_credentials(uri)} holds one of /?# as it is. Write it as %2F, %3F "
+            "or %23, or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
         )
     if not uri.startswith("sqlite:"):
         return uri.rstrip("/")

@@ -174,9 +174,15 @@ def test_what_an_autoscaler_may_add_counts(tiny_settings: Make, gpu_nodes_may_co
 
 
 def tune_trials(
-    plan: TrialPlan, materials: Materials, *, num_trials: int, rates: tuple[float, ...], callbacks: list[tune.Callback]
+    plan: TrialPlan,
+    materials: Materials,
+    *,
+    num_trials: int,
+    rates: tuple[float, ...],
+    callbacks: list[tune.Callback],
+    concurrency: int | None = 1,
 ) -> int:
-    """Run trials on Ray Tune one by one, their points given; the study is called tiny."""
+    """Run trials on Ray Tune, one by one if not told else, their points given; the study is called tiny."""
     storage = study_storage(Path(plan.storage) / "optuna.db")
     open_study(storage, name="tiny", direction="maximize")
     return run_trials(
@@ -194,7 +200,7 @@ def tune_trials(
             first=[{"distillation.learning_rate": rate} for rate in rates],
         ),
         callbacks=callbacks,
-        concurrency=1,
+        concurrency=concurrency,
     )
 
 
@@ -325,6 +331,20 @@ def test_a_trial_of_two_workers_goes_on_when_one_dies(
     epochs = [report["epoch"] for report in diary.of("reported")]
     assert sorted(set(epochs)) == list(range(13))
     assert diary.of("reported")[-1]["finished"]
+
+
+@pytest.mark.slow
+def test_trials_of_two_workers_take_turns_where_there_is_room_for_one(
+    tiny_settings: Make, tiny_materials: Materials, tmp_path: Path
+) -> None:
+    """Each would hold one of the two CPUs and wait for the other for ever, if both began."""
+    rates = (0.2, 0.1, 0.05)
+    plan = TrialPlan(space=space_of(tiny_settings(workers=2), rates), storage=str(tmp_path), workers=2, image_every=0)
+    diary = Diary()
+    events = TrialEvents(diary, compared_by=[AGREEMENT.metric])
+    assert tune_trials(plan, tiny_materials, num_trials=3, rates=rates, callbacks=[events], concurrency=None) == 3
+    assert diary.of("ended") == [None] * 3
+    assert [kind for kind, *_ in diary.lines if kind != "reported"] == ["started", "ended"] * 3
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -201,6 +202,33 @@ def test_more_workers_than_the_cluster_has_are_refused_before_the_teacher_is_tra
     assert f"error: workers: {workers} needed, each with a CPU; the cluster can give {os.cpu_count()}" in done.errors
     assert not done.said("teacher:")
     assert not (tmp_path / "searches").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("device=cuda", r"workers: 1 needed, each with a GPU, which `device: cuda` asks for; the cluster can give 0"),
+        ("teacher={weights: FILE, mean: [0.3], std: [0.4]}", r"teacher: class 0 is 'a' to the teacher and 'zero' in the data"),
+    ],
+    ids=["a GPU that is not there", "a teacher of other classes"],
+)
+def test_what_only_ray_or_the_data_can_tell_is_told_before_any_trial(
+    run: Run, tmp_path: Path, override: str, message: str
+) -> None:
+    from safetensors.torch import save_file
+
+    from dfkd.models import build_model
+
+    state = build_model("digits_teacher", num_classes=10, in_channels=1).state_dict()
+    described = {"architecture": "digits_teacher", "class_names": json.dumps(list("abcdefghij"))}
+    save_file(state, tmp_path / "other.safetensors", metadata=described)
+    override = override.replace("FILE", str(tmp_path / "other.safetensors"))
+    done = run("search.py", SMOKE, "--home", str(tmp_path / "home"), "--set", override)
+    assert done.status == 2
+    assert re.search("error: .*" + message, done.errors), done.errors
+    assert not list((tmp_path / "home" / "searches").glob("*/trial_records/*"))
 
 
 def test_files_that_are_damaged_or_not_there_are_told_before_any_trial(run: Run, tmp_path: Path) -> None:

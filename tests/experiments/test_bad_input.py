@@ -210,7 +210,10 @@ def test_more_workers_than_the_cluster_has_are_refused_before_the_teacher_is_tra
     ("override", "message"),
     [
         ("device=cuda", r"workers: 1 needed, each with a GPU, which `device: cuda` asks for; the cluster can give 0"),
-        ("teacher={weights: FILE, mean: [0.3], std: [0.4]}", r"teacher: class 0 is 'a' to the teacher and 'zero' in the data"),
+        (
+            "teacher={weights: FILE, mean: [0.3], std: [0.4]}",
+            r"teacher: class 0 is 'a' to the teacher and 'zero' in the data",
+        ),
     ],
     ids=["a GPU that is not there", "a teacher of other classes"],
 )

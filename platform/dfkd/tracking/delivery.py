@@ -6,13 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.credentials import hide_credentials, without_credentials
 from dfkd.tracking.journal import Event, Journal, MlflowRun
 from dfkd.tracking.mlflow_store import MlflowStore, RefusedError, is_refusal, is_temporary
+from dfkd.tracking.put_off import PutOff
 
 _log = logging.getLogger(__name__)
 
@@ -38,9 +39,7 @@ class Delivery:
         self._trouble: BaseException | None = None
         self._retry_delay = RETRY_SECONDS[0]
         self._refused: dict[str, str] = {}
-        self._put_off: dict[tuple[object, ...], int] = {}  # which event -> ``_num_sent`` then
-        self._num_sent = 0
-        self._sent: dict[tuple[str, str], int] = {}  # what was sent since something is put off, by ``_names``
+        self._put_off = PutOff()
         journal.bind(self._address)
         self._thread = threading.Thread(target=self._run, daemon=True, name="mlflow-delivery")
         self._thread.start()
@@ -162,26 +161,17 @@ class Delivery:
                         self._deliver([event], left, insist=insist)
                 elif is_refusal(error):
                     left.refused.append((step[0], self._note_refusal(step[0], error)))
-                    self._put_off.pop(_same(step[0]), None)
+                    self._put_off.discard(step[0])
                 elif step[0].kind == "open":
                     raise
                 else:
                     left.put_off.append(step[0])
-                    self._put_off.setdefault(_same(step[0]), self._num_sent)
+                    self._put_off.add(step[0])
             else:
-                self._note_sent(step)
-
-    def _note_sent(self, step: list[Event]) -> None:
-        """Remember what was sent while something is put off, which must not overwrite it later."""
-        for event in step:
-            self._put_off.pop(_same(event), None)
-            self._num_sent += 1
-            self._sent |= {name: self._num_sent for name in _names(event)}
-        if not self._put_off:
-            self._sent.clear()
+                self._put_off.note_sent(step)
 
     def _send(self, step: list[Event]) -> None:
-        step = [event for event in map(self._without_outdated, step) if event is not None]
+        step = [event for event in map(self._put_off.without_outdated, step) if event is not None]
         if not step:
             return
         first = step[0]
@@ -217,17 +207,6 @@ class Delivery:
         if event is None:
             raise RefusedError(f"no run '{run_key}' was ever opened")
         return self._open(event)
-
-    def _without_outdated(self, event: Event) -> Event | None:
-        """Return an event that was put off without what newer events have said since; None if nothing is left."""
-        since = self._put_off.get(_same(event))
-        if since is None:
-            return event
-        outdated = {name for name in _names(event) if self._sent.get(name, 0) > since}
-        if event.kind != "tags":
-            return None if outdated else event
-        content = {key: value for key, value in event.content.items() if (event.run_key, key) not in outdated}
-        return replace(event, content=content) if content else None
 
     def _note_refusal(self, event: Event, error: BaseException) -> str:
         """Say once a run that MLflow refuses something of it, and return its reason."""
@@ -272,23 +251,6 @@ class _Left:
 
     refused: list[tuple[Event, str]] = field(default_factory=list)  # with MLflow's reason
     put_off: list[Event] = field(default_factory=list)
-
-
-def _names(event: Event) -> list[tuple[str, str]]:
-    """Return what an event overwrites: a file, tags, the run's end. Metrics and parameters overwrite nothing."""
-    match event.kind:
-        case "artifact":
-            return [(event.run_key, f"file {event.content['name']}")]
-        case "tags":
-            return [(event.run_key, key) for key in event.content]
-        case "open" | "close":
-            return [(event.run_key, "status of the run")]
-    return []
-
-
-def _same(event: Event) -> tuple[object, ...]:
-    """Return what tells an event from others, and is the same when it is sent again."""
-    return event.run_key, event.kind, event.time_ms, event.payload
 
 
 def steps(events: list[Event]) -> list[list[Event]]:

@@ -1,6 +1,6 @@
 """Judge whether a student may take its teacher's place: non-inferiority on a labelled set that neither has seen.
 
-The exit status is 0 if it is accepted, 1 if it is not, 2 if it could not be judged. The report is kept in MLflow, and
+The exit status is 0 if it is accepted, 3 if it is not, 2 if it could not be judged. The report is kept in MLflow, and
 the verdict with a registered version, where `promote.py --require-acceptance` reads it.
 
 Examples:
@@ -28,6 +28,9 @@ from dfkd.settings.experiment import ExperimentSettings  # noqa: E402
 from dfkd.settings.search import TrackingSettings  # noqa: E402
 
 ACCEPTANCE = "acceptance"
+
+
+NOT_ACCEPTED = 3  # a status of its own: 1 is a defect
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -81,7 +84,7 @@ def main() -> None:
         from dfkd.jobs.accept import run_acceptance
 
         if not run_acceptance(settings, rule, options, console):
-            raise SystemExit(1)
+            raise SystemExit(NOT_ACCEPTED)
 
 
 if __name__ == "__main__":

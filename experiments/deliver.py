@@ -1,4 +1,9 @@
-"""Deliver to MLflow what a search could not: `python experiments/deliver.py <journal folder>`."""
+"""Deliver to MLflow what a search could not.
+
+Examples:
+    python experiments/deliver.py ~/.dfkd/tracking/digits-student-20261122-120000-3fa2
+    python experiments/deliver.py ~/.dfkd/tracking/digits-student-20261122-120000-3fa2 --tracking-uri http://head:5000
+"""
 
 from __future__ import annotations
 
@@ -16,7 +21,7 @@ from dfkd.tracking.delivery import deliver_journal  # noqa: E402
 def main() -> None:
     """Parse, deliver, print."""
     parser = argparse.ArgumentParser(
-        description="Deliver the events of a search's journal to MLflow.",
+        description=__doc__,
         epilog=EXIT_STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

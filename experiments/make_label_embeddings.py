@@ -1,6 +1,10 @@
 """Make files of label embeddings with a local sentence-transformers model (extra ``[text]``).
 
 Without ``--class-names`` the packaged vocabularies are remade, each with the prompt it was made with.
+
+Examples:
+    python experiments/make_label_embeddings.py --model models/all-MiniLM-L6-v2 --output vectors
+    python experiments/make_label_embeddings.py --model models/all-MiniLM-L6-v2 --output vectors --class-names cat dog
 """
 
 from __future__ import annotations

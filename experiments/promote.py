@@ -1,4 +1,8 @@
-"""Make a version the champion of its name: `python experiments/promote.py digits-student --version 3`.
+"""Make a registered version the champion of its name.
+
+Examples:
+    python experiments/promote.py digits-student --version 3
+    python experiments/promote.py digits-student --version 3 --require-acceptance
 
 With `--require-acceptance` only one that `experiments/accept.py` accepted beside its own teacher.
 """
@@ -19,7 +23,7 @@ from dfkd.tracking.home import open_home, resolve_tracking_uri  # noqa: E402
 def main() -> None:
     """Parse, promote, print."""
     parser = argparse.ArgumentParser(
-        description="Make a registered version the champion of its name.",
+        description=__doc__,
         epilog=EXIT_STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -16,7 +16,7 @@ from _bootstrap import ROOT, find_package
 
 find_package()
 
-from dfkd.jobs.command import EXIT_STATUS, run_command  # noqa: E402
+from dfkd.jobs.command import EXIT_STATUS, going_on, run_command  # noqa: E402
 from dfkd.jobs.search_options import SearchOptions  # noqa: E402
 from dfkd.jobs.surroundings import DRY_RUN_HELP, STORAGE_HELP, check_surroundings  # noqa: E402
 from dfkd.search.load import load_space  # noqa: E402
@@ -46,7 +46,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Check what can be checked at once, then run the search."""
     arguments = parse_arguments()
-    with run_command() as console:
+    with run_command(interrupted=going_on()) as console:
         space = load_space(arguments.space, arguments.set, trials=arguments.trials)
         experiment = space.resolve({})
         check_surroundings(experiment, home=arguments.home, tracking_uri=arguments.tracking_uri, ray=True)

@@ -79,8 +79,8 @@ def test_a_search_goes_on_where_it_was_stopped(
         _, errors = process.communicate(timeout=60)
     assert time.monotonic() - began < 20
     assert process.returncode == status
-    said = "interrupted: everything reported so far is kept; --resume goes on from here\n"
-    assert errors == ("" if number == signal.SIGKILL else said)
+    said = r"interrupted: everything reported so far is kept; go on from here with\n  python \S+search.py .*--resume\n"
+    assert re.fullmatch("" if number == signal.SIGKILL else said, errors), errors
     deadline = time.monotonic() + 20
     while left_behind(surroundings["RAY_TMPDIR"]) and time.monotonic() < deadline:
         time.sleep(0.5)

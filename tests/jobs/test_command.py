@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dfkd.jobs.command import AT_ONCE, EXIT_STATUS, catch_termination, open_output, run_command
+from dfkd.jobs.command import AT_ONCE, EXIT_STATUS, catch_termination, going_on, open_output, run_command
 
 
 @pytest.mark.parametrize(
@@ -156,3 +156,14 @@ def test_every_command_tells_its_statuses_in_its_help() -> None:
     for script in sorted((Path(__file__).parents[2] / "experiments").glob("[!_]*.py")):
         text = script.read_text()
         assert "epilog=EXIT_STATUS" in text or "exit status is" in text or "run_command" not in text, script.name
+
+
+def test_every_command_shows_examples_in_its_help() -> None:
+    for script in sorted((Path(__file__).parents[2] / "experiments").glob("[!_]*.py")):
+        text = script.read_text()
+        assert "\nExamples:\n    python " in text.split('"""')[1] and "description=__doc__" in text, script.name
+
+
+def test_an_interrupted_search_says_the_whole_command_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["experiments/search.py", "my space.yaml", "--resume", "--home", "/tmp/a b"])
+    assert going_on().splitlines()[1] == ("  python experiments/search.py 'my space.yaml' --home '/tmp/a b' --resume")

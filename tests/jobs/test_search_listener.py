@@ -103,7 +103,7 @@ def stage(make_stage: Callable[..., Stage]) -> Stage:
 def test_a_trial_is_one_run_from_start_to_end(stage: Stage) -> None:
     stage.run(FIRST, [0.1, 0.2, 0.3])
     (run,) = stage.runs()
-    assert run.info.run_name == "cae learning_rate=0.2 kind=none"
+    assert run.info.run_name == "cae lr=0.2 kind=none"
     assert run.data.params[RATE] == "0.2"
     assert stage.points(run) == [(0, 0.1), (1, 0.2), (2, 0.3)]
     assert set(run.data.metrics) == {"probe/agreement"}
@@ -111,7 +111,7 @@ def test_a_trial_is_one_run_from_start_to_end(stage: Stage) -> None:
     (record,) = stage.records.all()
     assert (record.status, record.params, record.number) == ("complete", FIRST, 0)
     assert record.metrics == {"probe/agreement": 0.3, "epoch": 2, "finished": True}
-    assert stage.lines[0] == "trial 1/3 starts: cae learning_rate=0.2 kind=none"
+    assert stage.lines[0] == "trial 1/3 starts: cae lr=0.2 kind=none"
     assert stage.lines[-1].startswith("trial 1/3 complete: agreement 0.3000 | about ")
 
 
@@ -158,7 +158,7 @@ def test_a_trial_whose_process_was_lost_goes_on_in_its_run(stage: Stage) -> None
     stage.report(FIRST, 0, 0.1)
     stage.listener._begun[stage.records.all()[0].key] -= 100  # what it has run so far
     stage.run(FIRST, [0.1, 0.2, 0.3])
-    name = "cae learning_rate=0.2 kind=none"
+    name = "cae lr=0.2 kind=none"
     assert [line for line in stage.lines if name in line] == [f"trial 1/3 starts: {name}", f"trial 1/3 goes on: {name}"]
     (run,) = stage.runs()
     assert stage.points(run) == [(0, 0.1), (1, 0.2), (2, 0.3)]

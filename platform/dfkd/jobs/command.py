@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import sysconfig
@@ -28,7 +29,7 @@ EXIT_STATUS = """exit status:
   143  terminated, as by `ray job stop`: the same"""
 
 AT_ONCE = "interrupted again: ended at once; the next command ends the runs that this one left open in MLflow"
-INTERRUPTED = "interrupted: everything reported so far is kept; --resume goes on from here"
+INTERRUPTED = "interrupted: everything reported so far is kept"
 #: Answers of MLflow to a request that we should not have made: a defect of ours.
 MLFLOW_MISUSE = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST")
 #: Ray's words for a cluster that is gone, refuses us or is full; those that wrap an error of our own are not here.
@@ -104,6 +105,12 @@ def trouble_in_words(error: Exception) -> str | None:
 def _shorten(error: Exception) -> str:
     lines = [line.strip() for line in hide_credentials(str(error)).splitlines() if line.strip()]
     return " ".join(lines[:3])[:600]
+
+
+def going_on() -> str:
+    """Return what is said after an interrupt of a search: with the command that goes on, to be copied."""
+    again = [argument for argument in sys.argv[1:] if argument != "--resume"]
+    return f"{INTERRUPTED}; go on from here with\n  {shlex.join(['python', sys.argv[0], *again, '--resume'])}"
 
 
 def catch_termination() -> None:

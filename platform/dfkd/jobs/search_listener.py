@@ -20,6 +20,14 @@ from dfkd.tracking.mlflow_tracker import MlflowTracking
 from dfkd.tracking.protocol import Tracker
 
 SECONDS_BETWEEN_LINES = 5.0
+#: What settings are called in a run's name: MLflow cuts long ones.
+SHORT = {
+    "adversarial": "adv",
+    "batch_norm": "bn",
+    "learning_rate": "lr",
+    "num_sources": "sources",
+    "class_prior": "prior",
+}
 
 
 class SearchListener:
@@ -217,8 +225,9 @@ def _group(trial: TrialRecord | ExperimentSettings) -> tuple[int, int]:
 
 
 def run_name(method: str, params: Mapping[str, Any]) -> str:
-    """Return a name that a list of runs reads well with: ``cae adversarial=1.3 learning_rate=0.2``."""
-    parts = [f"{path.rsplit('.', 1)[-1]}={_short(value)}" for path, value in params.items()]
+    """Return a name that a list of runs reads well with: ``cae adv=1.3 bn=8 lr=0.2``."""
+    names = [path.rsplit(".", 1)[-1] for path in params]
+    parts = [f"{SHORT.get(name, name)}={_short(value)}" for name, value in zip(names, params.values(), strict=True)]
     return " ".join([method, *parts])
 
 

@@ -14,6 +14,8 @@ from dfkd.jobs.trial_records import TrialRecord
 if TYPE_CHECKING:
     from dfkd.jobs.outcome import Outcome
 
+TABLE_ROWS = 25  # of trials: MLflow cuts a description that is too long
+
 
 def description(running: Running, outcome: Outcome) -> str:
     """Return the text on top of the parent run's page, in Markdown."""
@@ -41,7 +43,7 @@ def description(running: Running, outcome: Outcome) -> str:
         "### How far the choice can be trusted",
         choice.trust.to_markdown(),
         "### Trials",
-        trial_table(running.records.all(), running.objective.metric),
+        trial_table(running, choice.record),
     ]
     return "\n".join(lines)
 
@@ -120,18 +122,21 @@ def _value_and_seconds(report: Mapping[str, Any], key: str) -> str:
     return percent(report.get(key)) + ("" if seconds is None else f" in {seconds:.0f} s")
 
 
-def trial_table(records: list[TrialRecord], objective: str) -> str:
-    """Return all trials as a Markdown table."""
+def trial_table(running: Running, chosen: TrialRecord) -> str:
+    """Return the trials as a Markdown table, each with a link to its run, the chosen one in bold."""
+    records = running.records.all()
     lines = [
         "| trial | settings | workers | status | objective | validation accuracy | seconds |",
         "|---|---|---|---|---|---|---|",
     ]
-    for record in records:
-        value = record.metrics.get(objective)
+    for record in records[:TABLE_ROWS]:
+        value = record.metrics.get(running.objective.metric)
+        number = f"**{record.number + 1}**" if record.key == chosen.key else str(record.number + 1)
+        link = running.tracking.link_to(record.key)
         validation = record.metrics.get("val/accuracy/top1")
         shown = "-" if value is None else f"{value:.4f}"
         cells = (
-            record.number + 1,
+            f"[{number}]({link})" if link else number,
             settings_in_words(record),
             record.workers,
             record.error or record.status,
@@ -140,6 +145,8 @@ def trial_table(records: list[TrialRecord], objective: str) -> str:
             f"{record.seconds:.0f}",
         )
         lines.append("| " + " | ".join(map(str, cells)) + " |")
+    if len(records) > TABLE_ROWS:
+        lines += ["", f"And {len(records) - TABLE_ROWS} more: all are in `trials.parquet`."]
     return "\n".join(lines)
 
 

@@ -85,6 +85,11 @@ class MlflowTracking:
         run = self._delivery.wait_for_run(key, timeout_seconds=START_SECONDS)
         return f"{ui_address(self._tracking_uri)}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
 
+    def link_to(self, run_key: str) -> str | None:
+        """Return a link to a run's page from another one's description; None while MLflow does not know the run."""
+        run = self._journal.run(f"{self._search_id}/{run_key}")
+        return f"#/experiments/{run.experiment_id}/runs/{run.run_id}" if run else None
+
     def flush(self, *, timeout_seconds: float = 60.0) -> bool:
         """Wait until MLflow has everything told so far, and return whether it has."""
         return self._delivery.flush(timeout_seconds=timeout_seconds)

@@ -50,6 +50,7 @@ def test_a_run_gives_every_epochs_scores_costs_and_a_picture(
     assert last["test/accuracy/top1"] == last["val/accuracy/top1"]
     assert last["time/synthesis_seconds"] > 0 and last["time/distillation_seconds"] > 0
     assert "time/distillation_seconds" not in measured.reports[0]  # of warm-up
+    assert last["system/memory_megabytes"] > 10 and last["system/cpu_utilization_percentage"] >= 0
     assert measured.peak_memory["process"] > 1e7 and measured.parameters["student"] > 1000
     assert measured.preview is not None and measured.hardware["threads"] >= 1
 

@@ -57,6 +57,14 @@ def test_both_go_on_when_one_cannot_write_its_part_of_a_checkpoint(two_workers: 
     assert "Is a directory" in why[1]
 
 
+def test_what_every_worker_took_of_its_machine_is_in_every_report(two_workers: Results) -> None:
+    for report in two_workers[0]["uninterrupted"]["reports"]:
+        taken = {name: value for name, value in report.items() if name.startswith("system/")}
+        parts = ("cpu_utilization_percentage", "memory_megabytes")
+        assert set(taken) == {f"system/worker_{rank}/{part}" for rank in range(2) for part in parts}
+        assert all(taken[f"system/worker_{rank}/memory_megabytes"] > 10 for rank in range(2))
+
+
 def test_reports_that_may_have_been_lost_with_the_workers_are_told_again(two_workers: Results) -> None:
     for worker in two_workers:
         _, after = worker["interrupted-2"]

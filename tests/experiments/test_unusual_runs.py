@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import safe_open
 
 from dfkd.tracking.connection import import_mlflow
 
@@ -71,3 +73,49 @@ def test_two_workers_without_a_search_give_scores_and_a_tracked_run(run: Run, tm
     client = import_mlflow().MlflowClient(f"sqlite:///{home}/mlflow.db")
     (finished,) = client.search_runs([client.get_experiment_by_name("distillations").experiment_id])
     assert finished.info.status == "FINISHED"
+
+
+def test_the_page_on_an_own_teacher_ends_with_a_student(run: Run, tmp_path: Path) -> None:
+    """The tutorial's file with a short schedule; its teacher is a ``state_dict`` that is not trained at all."""
+    import torch
+
+    from dfkd.models import build_model
+
+    page = (Path(__file__).parents[2] / "docs" / "tutorials" / "own-teacher.md").read_text()
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    weights = tmp_path / "teacher.pt"
+    torch.save(build_model("resnet20", num_classes=3, in_channels=3).state_dict(), weights)
+    (tmp_path / "my_student.yaml").write_text(block.replace("teacher.pt", str(weights)) + "workers_check: false\n")
+    short = "synthesis={batch_size: 20, generator_steps: 1, warm_up_epochs: 1, warm_up_rounds: 1, rounds_per_epoch: 1}"
+    learns = "distillation={epochs: 1, steps_per_epoch: 2, batch_size: 16}"
+    options = ["--set", short, "--set", learns, "--trials", "2", "--home", str(tmp_path / "home")]
+    done = run("search.py", str(tmp_path / "my_student.yaml"), *options, timeout=600)
+    assert done.status == 0, done.output + done.errors
+    assert "models:/my-student/1 (champion)" in done.output
+
+
+def test_class_names_of_any_script_and_a_home_with_spaces_reach_the_last_page(run: Run, tmp_path: Path) -> None:
+    """Folders of images whose names have a space, or no Latin letter: search, card, pictures, evaluation, report."""
+    import numpy
+    from PIL import Image
+
+    random, folder, home = numpy.random.default_rng(0), tmp_path / "my images", tmp_path / "my home"
+    names = ("sea eel", "γάτα", "犬")  # in the order of their code points
+    for split, count in (("train", 12), ("validation", 6), ("test", 6)):
+        for level, name in enumerate(names):
+            (folder / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(60 * level, 60 * level + 80, (8, 8), dtype=numpy.uint8)
+                Image.fromarray(pixels).save(folder / split / name / f"{number}.png")
+    dataset = f"dataset={{name: image_folder, path: {json.dumps(str(folder))}, image_size: 8, channels: 1}}"
+    orthogonal = ["--set", dataset, "--set", "label_embeddings={name: orthogonal}"]
+    done = run("search.py", SMOKE, *orthogonal, "--home", str(home), timeout=600)
+    assert done.status == 0, done.output + done.errors
+    student = "models:/smoke@champion"
+    judged = run("evaluate.py", student, SMOKE, *orthogonal, "--home", str(home), timeout=300)
+    assert judged.status == 0, judged.output + judged.errors
+    report = tmp_path / "my report.html"
+    told = run("report.py", "smoke", "--home", str(home), "--output", str(report), timeout=300)
+    assert told.status == 0 and report.stat().st_size > 10_000, told.errors
+    registered = [safe_open(file, "pt").metadata()["class_names"] for file in home.rglob("model.safetensors")]
+    assert tuple(names) in [tuple(json.loads(each)) for each in registered]

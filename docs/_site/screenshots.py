@@ -24,7 +24,9 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from PIL import Image
-from playwright.sync_api import ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import ConsoleMessage, Error, Page, sync_playwright
+
+from dfkd.tracking.connection import TRAINING_PAGES
 
 #: What MLflow's own pages (3.17) write to the console as errors, whatever they show.
 MLFLOWS_OWN_ERRORS = (
@@ -115,10 +117,11 @@ def take(shots: list[Shot], address: str, output: Path, *, chromium: str) -> lis
         browser = playwright.chromium.launch(executable_path=chromium, args=flags)
         for shot in shots:
             page = browser.new_page(viewport={"width": 1280, "height": 800})
-            said = _listen(page)
-            page.goto(f"{address}/#{shot.address}", timeout=1000 * SECONDS)
+            said, broken = _listen(page)
+            page.goto(f"{address}/#{shot.address}{TRAINING_PAGES}", timeout=1000 * SECONDS)
             problems += _look_for(page, shot)
             problems += [f"{shot.name}: the console says: {each.text[:300]}" for each in said if _is_complaint(each)]
+            problems += [f"{shot.name}: the page broke: {each.message[:300]}" for each in broken]
             file = output / f"mlflow-{shot.name}.png"
             page.screenshot(path=file)
             Image.open(file).convert("RGB").quantize(COLOURS).save(file, optimize=True)  # a third of the size
@@ -127,15 +130,13 @@ def take(shots: list[Shot], address: str, output: Path, *, chromium: str) -> lis
     return problems
 
 
-def _listen(page: Page) -> list[ConsoleMessage]:
-    """Return the list that what the page writes to its console goes to."""
+def _listen(page: Page) -> tuple[list[ConsoleMessage], list[Error]]:
+    """Return the lists that the page's console goes to, and errors that nothing in it catches."""
     said: list[ConsoleMessage] = []
-
-    def hear(message: ConsoleMessage) -> None:
-        said.append(message)
-
-    page.on("console", hear)
-    return said
+    broken: list[Error] = []
+    page.on("console", lambda message: said.append(message))
+    page.on("pageerror", lambda error: broken.append(error))
+    return said, broken
 
 
 def _is_complaint(message: ConsoleMessage) -> bool:

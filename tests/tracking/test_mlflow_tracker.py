@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from dfkd.tracking import delivery
+from dfkd.tracking.connection import TRAINING_PAGES
 from dfkd.tracking.delivery import deliver_journal
 from dfkd.tracking.journal import Event, Journal
 from dfkd.tracking.mlflow_tracker import MlflowTracking
@@ -52,7 +53,9 @@ def test_a_search_with_its_trials_arrives_complete(home: Path, uri: str, client:
     history = client(uri).get_metric_history(run.info.run_id, "loss")
     assert [(point.step, point.value) for point in history] == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
     assert math.isnan(run.data.metrics["nan"])
-    assert url == f"http://127.0.0.1:5000/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    assert url == f"http://127.0.0.1:5000/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}{TRAINING_PAGES}"
+    link = tracking.link_to("trial-0")
+    assert link is not None and url.endswith(link) and tracking.link_to("trial-1") is None
     table = client(uri).list_artifacts(runs["the search"].info.run_id, "tables")
     assert [file.path for file in table] == ["tables/trials.parquet"]
     assert (home / "artifacts").is_dir()

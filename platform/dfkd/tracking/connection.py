@@ -29,6 +29,8 @@ ENVIRONMENT = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
 UI_PORT = 5000
+#: Ends the address of a page in MLflow's UI (3.17), which shows new browsers its pages for language models otherwise.
+TRAINING_PAGES = "?workflowType=machine_learning"
 
 
 def import_mlflow() -> Any:

@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import Self
 
 from dfkd.tracking.abandoned import end_abandoned_runs
-from dfkd.tracking.connection import ui_address
+from dfkd.tracking.connection import TRAINING_PAGES, ui_address
 from dfkd.tracking.delivery import Delivery
 from dfkd.tracking.home import artifact_location
-from dfkd.tracking.journal import Journal
+from dfkd.tracking.journal import Journal, MlflowRun
 from dfkd.tracking.protocol import DatasetInput, RunStatus, Tracker
 
 START_SECONDS = 15.0  # for the parent run to appear in MLflow
@@ -83,12 +83,12 @@ class MlflowTracking:
         """Return the address of a run's page, the parent's by default (for a local store: under ``ui_command``)."""
         key = self._search_id if run_key is None else f"{self._search_id}/{run_key}"
         run = self._delivery.wait_for_run(key, timeout_seconds=START_SECONDS)
-        return f"{ui_address(self._tracking_uri)}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
+        return f"{ui_address(self._tracking_uri)}/{_page_of(run)}"
 
     def link_to(self, run_key: str) -> str | None:
         """Return a link to a run's page from another one's description; None while MLflow does not know the run."""
         run = self._journal.run(f"{self._search_id}/{run_key}")
-        return f"#/experiments/{run.experiment_id}/runs/{run.run_id}" if run else None
+        return _page_of(run) if run else None
 
     def flush(self, *, timeout_seconds: float = 60.0) -> bool:
         """Wait until MLflow has everything told so far, and return whether it has."""
@@ -227,6 +227,10 @@ class RunTracker:
     def _tell(self, kind: str, content: Mapping[str, object], *, time_ms: int | None = None) -> None:
         self._journal.append(self._run_key, kind, content, time_ms=time_ms)  # type: ignore[arg-type]
         self._delivery.wake()
+
+
+def _page_of(run: MlflowRun) -> str:
+    return f"#/experiments/{run.experiment_id}/runs/{run.run_id}{TRAINING_PAGES}"
 
 
 def _origin_tags() -> dict[str, str]:

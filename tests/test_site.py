@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from dfkd import PUBLIC
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -41,12 +43,19 @@ def test_the_readme_is_the_first_page_and_its_links_to_pages_hold(site: Path) ->
         ("python", "dfkd.interface.distill_student"),
         ("settings", "dfkd.settings.search.SearchSettings"),
         ("method", "dfkd.synthesis.cae.CategoryAware"),
+        ("networks", "dfkd.models.protocol.Backbone"),
+        ("data", "dfkd.data.real_data.RealData"),
         ("losses", "dfkd.losses.contrastive.cncl_pairs"),
         ("tasks", "dfkd.tasks.further_objectives.further_scores"),
     ],
 )
 def test_the_reference_is_made_from_docstrings(site: Path, page: str, name: str) -> None:
     assert f'id="{name}"' in (site / "reference" / page / "index.html").read_text()
+
+
+def test_the_reference_names_everything_that_can_be_imported() -> None:
+    page = (ROOT / "docs" / "reference" / "python.md").read_text()
+    assert dict(re.findall(r"^\| `(\w+)` \| `([\w.]+)` \|", page, flags=re.MULTILINE)) == PUBLIC
 
 
 @pytest.mark.parametrize(

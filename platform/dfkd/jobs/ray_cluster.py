@@ -14,7 +14,8 @@ from dfkd.jobs.console import first_line
 
 #: Read by Ray, here and in the trials' processes. Ray Tune's own output would write each result three times more, and
 #: it takes an interrupt for a good end; Ray Train takes one report a poll, whose 2 s would stall short epochs; and a
-#: process that was given no GPU must see none, or `device: auto` would take one that Ray does not count.
+#: process that was given no GPU must see none, or `device: auto` would take one that Ray does not count. Ray runs a
+#: trial in a thread, and the GNU C library gives back what threads free unless all share the first one's memory.
 ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -25,6 +26,7 @@ ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_COLOR_PREFIX": "0",
+    "MALLOC_ARENA_MAX": "1",  # with `cluster.memory.keep_freed_memory`
 }
 AWS_KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
 SHIP_SOURCE = "DFKD_SHIP_SOURCE"  # set by `experiments/_bootstrap.py` where the package is not installed

@@ -217,7 +217,7 @@ def test_the_outcome_is_written_for_other_programs(search: Search) -> None:
 def test_a_search_that_goes_on_runs_only_the_missing_trial(resumed: tuple[Search, dict[str, Any]]) -> None:
     search, before = resumed
     (line,) = search.done.said(" starts: ")
-    assert line.startswith("trial 3/3 starts: cae learning_rate=")
+    assert line.startswith("trial 3/3 starts: cae lr=")
     trials = search.runs("trial")
     assert len(trials) == 3
     for trial in trials:

@@ -149,7 +149,7 @@ def test_the_commands_exit_status_is_the_verdict(
     files = [str(tmp_path / f"{seed}.safetensors") for seed in (1, 0)]
     common = ("search_spaces/digits_cae.yaml", "--teacher", files[1], "--home", str(home), "--split", "validation")
     monkeypatch.chdir(ROOT)
-    assert command(monkeypatch, "accept.py", files[0], *common) == 1
+    assert command(monkeypatch, "accept.py", files[0], *common) == 3
     assert command(monkeypatch, "accept.py", files[1], *common, "--set", "acceptance.margin=0.05") == 0
 
 

@@ -451,3 +451,14 @@ def test_a_sensitive_search_ends_without_a_map_of_images_or_a_checkpoint(ended: 
     assert not list(running.folder.home.rglob("*.pt"))
     assert not list(running.folder.home.glob("probe_sets/*"))
     assert "cannot be removed" not in search.said.getvalue()
+
+
+def test_a_student_is_of_the_epoch_that_it_was_chosen_by(ended: Callable[..., Ended]) -> None:
+    """Its last checkpoint may be damaged: the one before it is another student."""
+    search = ended()
+    search.record(DEFAULT, epoch=99)
+    with pytest.raises(
+        ValueError, match=r"trial 1 was chosen by its epoch 100, .* of epoch \d+: the last one is damaged"
+    ):
+        search.conclude()
+    assert versions_of(search.running) == []

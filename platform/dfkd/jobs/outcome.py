@@ -102,8 +102,8 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
 
 def check_is_whole(choice: Choice, report: Mapping[str, Any]) -> None:
     """Raise ValueError if the newest sound checkpoint is not that of the epoch by which the trial was chosen."""
-    found, chosen = report["epoch"], choice.record.metrics["epoch"]
-    if found != chosen:
+    found, chosen = report["epoch"], choice.record.metrics.get("epoch")
+    if chosen is not None and found != chosen:
         raise ValueError(
             f"trial {choice.record.number + 1} was chosen by its epoch {chosen + 1}, and its newest checkpoint that "
             f"can be read is of epoch {found + 1}: the last one is damaged. Run the search anew."

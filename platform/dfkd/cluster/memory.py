@@ -15,8 +15,8 @@ def keep_freed_memory() -> bool:
 
     A training step frees what the next one asks for again, and by default every tensor above some megabytes, and the
     end of the heap, go back to the system each time: the next step then pays for fresh pages, one fault for 4 KiB
-    (docs/findings.md has what that costs). The process keeps its peak, as it does on a GPU. What a thread frees is kept
-    only if the process was started with ``MALLOC_ARENA_MAX=1``.
+    (docs/findings.md has what that costs). The process keeps its peak, as it does on a GPU. In a thread
+    other than the first a training run kept less, unless the process was started with ``MALLOC_ARENA_MAX=1``.
 
     Returns:
         Whether the library took it.

@@ -15,7 +15,7 @@ from dfkd.jobs.console import first_line
 #: Read by Ray, here and in the trials' processes. Ray Tune's own output would write each result three times more, and
 #: it takes an interrupt for a good end; Ray Train takes one report a poll, whose 2 s would stall short epochs; and a
 #: process that was given no GPU must see none, or `device: auto` would take one that Ray does not count. Ray runs a
-#: trial in a thread, and the GNU C library gives back what threads free unless all share the first one's memory.
+#: trial in a thread, of whose freed memory the GNU C library keeps less than of the first one's (docs/findings.md).
 ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",

@@ -29,6 +29,20 @@ def _runs(client: Any, uri: str, search_id: str) -> dict[str, Any]:
     return {run.info.run_name: run for run in found}
 
 
+def _take_files_away(home: Path) -> Path:
+    """Put the store of artifacts out of reach, as a bucket that is away; return where it belongs."""
+    files = home / "artifacts"
+    files.mkdir(exist_ok=True)
+    files.rename(home / "away")
+    files.write_text("no folder")
+    return files
+
+
+def _bring_files_back(files: Path) -> None:
+    files.unlink()
+    files.with_name("away").rename(files)
+
+
 def test_a_search_with_its_trials_arrives_complete(home: Path, uri: str, client: Any, png: bytes) -> None:
     tracking = MlflowTracking(uri, home, "complete")
     parent = tracking.open_parent("digits", "the search", {"dfkd.commit": "abc"})
@@ -221,10 +235,7 @@ def test_a_file_waits_for_the_store_of_artifacts_and_nothing_waits_for_the_file(
     tracking = MlflowTracking(uri, home, "bucket-away")
     tracker = tracking.open_parent("digits", "bucket away", {})
     assert tracking.flush()
-    run_id, files = _runs(client, uri, "bucket-away")["bucket away"].info.run_id, home / "artifacts"
-    files.mkdir(exist_ok=True)
-    files.rename(home / "away")
-    files.write_text("no folder")
+    run_id, files = _runs(client, uri, "bucket-away")["bucket away"].info.run_id, _take_files_away(home)
     tracker.log_artifact("plots/history.html", b"<html>")
     tracker.log_image("grid", png, step=0)
     tracker.log_metrics({"loss": 1.0}, step=0)
@@ -234,8 +245,7 @@ def test_a_file_waits_for_the_store_of_artifacts_and_nothing_waits_for_the_file(
     assert client(uri).get_run(run_id).data.metrics == {"loss": 1.0}
     assert not tracking.flush(timeout_seconds=0.5)
 
-    files.unlink()
-    (home / "away").rename(files)
+    _bring_files_back(files)
     tracker.close("FINISHED")
     assert tracking.close() is None  # delivered, and nothing refused
     assert [file.path for file in client(uri).list_artifacts(run_id, "plots")] == ["plots/history.html"]
@@ -251,15 +261,11 @@ def test_a_file_that_cannot_be_sent_in_time_is_left_to_the_command_that_delivers
     tracking = MlflowTracking(uri, home, "bucket-gone")
     tracker = tracking.open_parent("digits", "bucket gone", {})
     assert tracking.flush()
-    files = home / "artifacts"
-    files.mkdir(exist_ok=True)
-    files.rename(home / "away")
-    files.write_text("no folder")
+    files = _take_files_away(home)
     tracker.log_artifact("a.txt", b"a")
     tracker.close("FINISHED")
     left = tracking.close(timeout_seconds=3)
-    files.unlink()
-    (home / "away").rename(files)
+    _bring_files_back(files)
     assert left is not None and "experiments/deliver.py" in left and "refused" not in left
     run = _runs(client, uri, "bucket-gone")["bucket gone"]
     assert run.info.status == "FINISHED"
@@ -274,18 +280,14 @@ def test_what_is_refused_is_set_aside_once_however_often_others_are_tried(
     tracking = MlflowTracking(uri, home, "refused-once")
     tracker = tracking.open_parent("digits", "refused once", {})
     assert tracking.flush()
-    files = home / "artifacts"
-    files.mkdir(exist_ok=True)
-    files.rename(home / "away")
-    files.write_text("no folder")
+    files = _take_files_away(home)
     look, together = Journal.pending, threading.Event()
     monkeypatch.setattr(Journal, "pending", lambda *given: look(*given) if together.is_set() else ([], 0))
     tracker.log_metrics({"bad * name": 1.0}, step=0)
     tracker.log_artifact("a.txt", b"a")
     together.set()
     assert not tracking.flush(timeout_seconds=1)
-    files.unlink()
-    (home / "away").rename(files)
+    _bring_files_back(files)
     assert "refused.jsonl" in (tracking.close() or "")
     assert (tracking.journal_folder / "refused.jsonl").read_text().count("\n") == 1
     run = _runs(client, uri, "refused-once")["refused once"]
@@ -301,15 +303,11 @@ def test_a_file_that_was_put_off_does_not_overwrite_a_newer_one(
     tracking = MlflowTracking(uri, home, "newest")
     tracker = tracking.open_parent("digits", "newest", {})
     assert tracking.flush()
-    files, repeat, order = home / "artifacts", Journal.repeat, []
-    files.mkdir(exist_ok=True)
-    files.rename(home / "away")
-    files.write_text("no folder")
+    files, repeat, order = _take_files_away(home), Journal.repeat, []
 
     def repeat_and_mend(journal: Journal, event: Event) -> None:
         if not order:
-            files.unlink()
-            (home / "away").rename(files)
+            _bring_files_back(files)
         order.append(event.content["name"])
         repeat(journal, event)
 

@@ -31,6 +31,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--name", help="registry name (default: the data set's title with -teacher)")
     parser.add_argument("--retrain", action="store_true", help="train anew even if it exists")
     parser.add_argument("--save", metavar="FILE", help="also write a .safetensors file")
+    parser.add_argument("--json", metavar="FILE", help="write its scores and the seconds of training here")
     parser.add_argument("--home", help="folder of everything that is kept (default: ~/.dfkd)")
     parser.add_argument("--tracking-uri", help="of MLflow (default: MLFLOW_TRACKING_URI, else a store in the home)")
     return parser.parse_args()
@@ -52,6 +53,7 @@ def main() -> None:
             name=arguments.name,
             retrain=arguments.retrain,
             save=arguments.save,
+            json_file=arguments.json,
             tracking=tracking,
         )
         run_teacher_training(settings, options, console)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from dfkd.assembly import choose_device
+from dfkd.cluster.worker import describe_device
 from dfkd.data import load_dataset
+from dfkd.data.real_data import RealData
 from dfkd.jobs.command import open_output
 from dfkd.jobs.console import Console
-from dfkd.jobs.teacher import obtain_teacher
+from dfkd.jobs.environment import commit, versions
+from dfkd.jobs.plain_json import plain_json
+from dfkd.jobs.teacher import accuracy, find_existing_teacher, held_out, obtain_teacher
 from dfkd.settings.checks import check_name
 from dfkd.settings.experiment import ExperimentSettings
+from dfkd.settings.identity import shareable
 from dfkd.settings.search import TrackingSettings
 from dfkd.teachers import Teacher, save_teacher
 from dfkd.tracking.connection import check_reachable
@@ -25,6 +34,7 @@ class TrainTeacherOptions:
     name: str | None = None
     retrain: bool = False
     save: str | None = None
+    json_file: str | None = None
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
 
     def __post_init__(self) -> None:
@@ -37,10 +47,13 @@ def run_teacher_training(settings: ExperimentSettings, options: TrainTeacherOpti
     home = open_home(options.home)
     tracking_uri = resolve_tracking_uri(options.tracking_uri, home=home)
     save_file = open_output(options.save, option="--save")
+    json_file = open_output(options.json_file)
     check_reachable(tracking_uri)
+    data, began = load_dataset(settings.dataset), time.monotonic()
+    trained = find_existing_teacher(settings, data, tracking_uri=tracking_uri, retrain=options.retrain) is None
     teacher = obtain_teacher(
         settings,
-        load_dataset(settings.dataset),
+        data,
         home=home,
         tracking_uri=tracking_uri,
         console=console,
@@ -51,4 +64,27 @@ def run_teacher_training(settings: ExperimentSettings, options: TrainTeacherOpti
     if save_file:
         save_teacher(save_file, teacher)
         console.say(f"teacher: written to {save_file}")
+    if json_file:
+        settings = settings.without_class_names() if options.tracking.is_sensitive else settings
+        _write_json(json_file, settings, data, teacher, seconds=time.monotonic() - began if trained else None)
+        console.say(f"teacher: its scores are in {json_file}")
     return teacher
+
+
+def _write_json(
+    file: Path, settings: ExperimentSettings, data: RealData, teacher: Teacher, *, seconds: float | None
+) -> None:
+    """Write what the teacher is worth; ``seconds`` of its training, None where this command did not train it."""
+    device, known = choose_device(settings), shareable(settings)
+    facts = {
+        "teacher": known["teacher"],
+        "dataset": known["dataset"],
+        "hash": teacher.hash,
+        "accuracy": {split: accuracy(teacher, images, device) for split, images in held_out(data).items()},
+        "training_seconds": seconds,
+        "commit": commit(),
+        "versions": versions(),
+        "cpu_count": os.cpu_count(),
+        "device": describe_device(device),
+    }
+    file.write_text(plain_json(facts))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,3 +81,15 @@ def test_a_documented_command_does_what_it_says(
         assert done.status in (0, 2) and "accepted" in done.output + done.errors, done.errors
     else:
         assert done.status == 0, done.output + done.errors
+
+
+def test_the_readmes_student_elsewhere_answers_as_the_page_says(home: Path, tmp_path: Path) -> None:
+    (block,) = (
+        found for found in re.findall(r"```python\n(.*?)```", PAGES[0].read_text(), re.S) if "load_model" in found
+    )
+    there = re.sub(r"sqlite:[^\"]+", f"sqlite:///{home}/mlflow.db", block).replace("digits-student", "smoke")
+    script = tmp_path / "elsewhere.py"
+    script.write_text(there + "\nprint(tuple(logits.shape))\n")
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[-2] == "(5, 10)"

@@ -1,7 +1,7 @@
 """Write a trained network as files that run without this package: ONNX, int8 ONNX, torch.export, and a Python snippet.
 
 Every file takes float32 images [B, C, H, W] in [0, 1], any B, and gives logits. Each is held against the network on
-synthetic images, and on those of a config where one is named. Needs pip install 'dfkd[export]'.
+synthetic images, and on those of a config where one is named. Needs pip install -e '.[export]'.
 
 Examples:
     python experiments/export.py models:/digits-student@champion --output exported

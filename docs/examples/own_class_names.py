@@ -30,7 +30,7 @@ WAYS = {
         [[1, 0, 0, 0, 0], [0, 1, 0, 0, 1], [0, 1, 1, 0, 1], [0, 0, 1, 0, 1], [0, 3, 0, 0, 1],
          [0, 1, 1, 1, 1], [1, 0, 0, 1, 0], [0, 2, 1, 0, 1], [2, 0, 0, 0, 0], [1, 1, 1, 0, 1]]
     ),
-    # An encoder of names in many languages, a folder or a name (pip install 'dfkd[text]'):
+    # An encoder of names in many languages, a folder or a name (pip install -e '.[text]'):
     # "encoder": LabelEmbeddingSettings(name="sentence_transformers", model="/models/my-encoder"),
 }  # fmt: skip
 

@@ -6,7 +6,6 @@ They share a process group of `gloo` and no Ray. Rank 0 also computes what a sin
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,11 @@ from torch import Tensor, nn
 
 from dfkd.assembly import build_distillation
 from dfkd.cluster.checkpoints import CheckpointStore
-from dfkd.cluster.parallel_session import GatherWorkers, ParallelSession
+from dfkd.cluster.parallel_session import ParallelSession
 from dfkd.cluster.worker import Report, run_worker
 from dfkd.distillation import Distillation, student_step
 from dfkd.settings.experiment import ExperimentSettings
-from dfkd.synthesis.protocol import Gather, SyntheticBatch
+from dfkd.synthesis.protocol import SyntheticBatch
 
 WORKERS, BATCH = 2, 48
 CPU = torch.device("cpu")
@@ -77,13 +76,11 @@ def share_of(batch: SyntheticBatch, rows: Tensor) -> SyntheticBatch:
     return SyntheticBatch(images=batch.images[rows], labels=batch.labels[rows], sources=batch.sources[rows])
 
 
-def compare_gradients(inputs: dict[str, Any], rank: int) -> dict[str, float]:
+def compare_gradients(inputs: dict[str, Any], rank: int, folder: Path) -> dict[str, float]:
     """Return |two workers' gradient - one worker's| / |one worker's|, by variant."""
     torch.set_default_dtype(torch.float64)
-    wrap: Callable[[nn.Module], nn.Module] = lambda module: nn.parallel.DistributedDataParallel(  # noqa: E731
-        module, broadcast_buffers=False
-    )
-    gather: Gather = GatherWorkers(rank, WORKERS)
+    session = ParallelSession(CPU, lambda report: None, CheckpointStore(str(folder / "gradients")))
+    wrap, gather = session.wrap, session.gather
     differences = {}
     for variant, settings in inputs["variants"].items():
         batch: SyntheticBatch = inputs["batches"][variant]
@@ -100,7 +97,7 @@ def main(rank: int, folder: Path) -> None:
     """Run everything that the tests ask about."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORKERS)
     inputs = torch.load(folder / "inputs.pt", weights_only=False)
-    results: dict[str, Any] = {"gradients": compare_gradients(inputs, rank)}
+    results: dict[str, Any] = {"gradients": compare_gradients(inputs, rank, folder)}
     results["uninterrupted"] = run(inputs, CheckpointStore(str(folder / "uninterrupted")))
     results["long"] = run(inputs | {"settings": inputs["long settings"]}, CheckpointStore(str(folder / "long")))
     for epoch in range(3):

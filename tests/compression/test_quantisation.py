@@ -102,6 +102,6 @@ def test_the_file_says_nothing_of_where_it_was_made(quantised: OnnxNetwork) -> N
 def test_without_the_packages_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_file, "PACKAGES", ("torch", "not_there_a", "not_there_b"))
     with pytest.raises(
-        ValueError, match=r"compression.int8: needs not_there_a and not_there_b: pip install 'dfkd\[export\]'"
+        ValueError, match=r"compression.int8: needs not_there_a and not_there_b: pip install -e '\.\[export\]'"
     ):
         require_onnx("compression.int8")

@@ -243,7 +243,23 @@ def test_files_that_are_damaged_or_not_there_are_told_before_any_trial(run: Run,
     whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
     save_file(build_model("digits_student", num_classes=10, in_channels=1).state_dict(), whole)
     cut.write_bytes(whole.read_bytes()[:-100])
+    export, foreign = tmp_path / "cut.pt2", tmp_path / "foreign"
+    export.write_bytes(b"PK not an archive")
+    foreign.mkdir()
+    (foreign / "MLmodel").write_text("flavors: {pytorch: {}}")
     mistakes = {
+        r"cut.pt2": ["--set", f"teacher.weights={export}"],
+        r"foreign is an MLflow model.*trust_pickle": ["--set", f"teacher.weights={foreign}"],
+        r"models:/nobody@champion: no model is registered in .*, which is new": [
+            "--set",
+            "teacher.weights=models:/nobody@champion",
+        ],
+        r"label_embeddings.*(not installed|/nowhere does not exist)": [
+            "--set",
+            "label_embeddings={name: sentence_transformers, model: /nowhere}",
+        ],
+        r"seed: expected a seed from 0 to 4294967295": ["--set", "seed=1764300000000000000"],
+        r"--retrain-teacher: the trials of a search share one teacher": ["--resume", "--retrain-teacher"],
         r"cut.safetensors": ["--set", f"teacher.weights={cut}"],
         r"whole.safetensors.*digits_teacher": ["--set", f"teacher.weights={whole}"],
         r"dataset.path: /nowhere does not exist": ["--set", "dataset={name: parquet, path: /nowhere}"],

@@ -50,7 +50,9 @@ def lines(said: io.StringIO) -> dict[str, str]:
 
 def test_a_searchs_plan_says_what_is_run_and_starts_nothing(tmp_path: Path) -> None:
     plan = search_plan(tmp_path, "seed=3")
-    assert plan["trials"].startswith("5 (1 with 2 workers on Ray Train, 4 searched by tpe); ")
+    assert plan["trials"].startswith(
+        "5 (1 with 2 workers on Ray Train, 4 searched by tpe, which draws its first 10 at random and so all of these); "
+    )
     assert plan["workers"] == "1 a run, each with a CPU"
     assert plan["teacher"] == (
         "to be trained for 3 epochs and registered as models:/digits-teacher (digits_teacher, 65,834 parameters)"

@@ -19,20 +19,18 @@ from dfkd.settings.search import TrackingSettings
 from dfkd.teachers import Teacher
 
 
-def train(folder: Path, **options: Any) -> tuple[Teacher, dict[str, Any]]:
+def train(folder: Path, teacher: TeacherSettings | None = None, **options: Any) -> tuple[Teacher, dict[str, Any]]:
     settings = ExperimentSettings(
         dataset=DatasetSettings(name="digits", crop_padding=1, horizontal_flip=False),
-        teacher=TeacherSettings(
-            architecture="digits_student", training=TeacherTrainingSettings(epochs=3), class_names=DIGIT_NAMES
-        ),
+        teacher=teacher or TeacherSettings(architecture="digits_student", training=TeacherTrainingSettings(epochs=3)),
         student=StudentSettings(architecture="digits_student"),
         device="cpu",
     )
     file, out = folder / "teacher.json", io.StringIO()
     wanted = TrainTeacherOptions(home=str(folder / "home"), json_file=str(file), **options)
-    teacher = run_teacher_training(settings, wanted, Console(out))
+    trained = run_teacher_training(settings, wanted, Console(out))
     assert str(file) in out.getvalue()
-    return teacher, json.loads(file.read_text())
+    return trained, json.loads(file.read_text())
 
 
 def test_a_teachers_file_has_its_scores_and_the_seconds_of_its_training_only_where_it_was_trained(
@@ -51,7 +49,10 @@ def test_a_teachers_file_has_its_scores_and_the_seconds_of_its_training_only_whe
 
 
 def test_a_sensitive_teachers_file_has_no_class_names(tmp_path: Path) -> None:
-    _, plain = train(tmp_path / "plain")
+    weights = tmp_path / "teacher.safetensors"
+    train(tmp_path / "first", save=str(weights))
+    given = TeacherSettings(weights=str(weights), class_names=DIGIT_NAMES)
+    _, plain = train(tmp_path / "plain", given)
     assert plain["teacher"]["class_names"] == list(DIGIT_NAMES)
-    _, sensitive = train(tmp_path / "sensitive", tracking=TrackingSettings(profile="sensitive"))
+    _, sensitive = train(tmp_path / "sensitive", given, tracking=TrackingSettings(profile="sensitive"))
     assert "three" not in json.dumps(sensitive)

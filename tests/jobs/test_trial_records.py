@@ -54,6 +54,16 @@ def test_a_trial_that_ended_for_the_study_has_ended_here_too(tmp_path: Path) -> 
     assert unsettled.error is None
 
 
+def test_a_trial_that_was_stopped_early_for_the_study_was_stopped_here_too(tmp_path: Path) -> None:
+    records = TrialRecords(tmp_path)
+    left = record("a", 0)
+    left.status, left.metrics = "running", left.metrics | {"finished": False}
+    records.save(left)
+    records.settle([dict(left.params)], stopped=[dict(left.params)])
+    (settled,) = TrialRecords(tmp_path).all()
+    assert (settled.status, settled.error) == ("stopped", None)
+
+
 def test_a_file_that_was_cut_off_while_it_was_written_is_no_record(tmp_path: Path) -> None:
     TrialRecords(tmp_path).save(record("a", 0))
     (tmp_path / "b.partial").write_text('{"key": "b", "num')

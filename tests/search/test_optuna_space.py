@@ -69,6 +69,21 @@ def test_every_sampler_proposes_what_resolves_and_repeats_itself_with_its_seed(s
     assert proposals(1)[1:] != first[1:]
 
 
+def test_tpe_learns_after_as_many_random_trials_as_it_is_told(space: Any) -> None:
+    """Whatever came before the sixth trial, random draws give the same sixth; one that learns does not."""
+
+    def sixth(startup_trials: int, values: list[float]) -> dict[str, Any]:
+        sampler = make_sampler(SamplerSettings(startup_trials=startup_trials))
+        study = optuna.create_study(sampler=sampler, direction="maximize")
+        for value in values:
+            study.tell(study.ask(distributions(space)), value)
+        return study.ask(distributions(space)).params
+
+    rising, falling = [0.0, 1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0, 0.0]
+    assert sixth(10, rising) == sixth(10, falling)
+    assert sixth(3, rising) != sixth(3, falling)
+
+
 def test_the_defaults_are_taken_as_the_first_trial_without_a_warning(space: Any, tmp_path: Path) -> None:
     study = open_study(tmp_path / "study.db", name="a", direction="maximize")
     study.enqueue_trial(space.defaults())

@@ -75,3 +75,20 @@ def test_a_teacher_is_trusted_where_it_is_trained_here_or_said_to_be() -> None:
     assert TeacherSettings(weights="somebody.safetensors").trust == "unknown"
     assert TeacherSettings(weights="somebody.safetensors", provenance="trusted").trust == "trusted"
     assert TeacherSettings(architecture="resnet20", training=poisoned).trust == "unknown"
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1_764_300_000_000_000_000])
+def test_a_seed_that_some_library_would_not_take_is_refused_at_once(seed: int) -> None:
+    assert replace(SETTINGS, seed=2**32 - 1).seed == 2**32 - 1
+    with pytest.raises(ValueError, match=f"^seed: expected a seed from 0 to 4294967295, got {seed}"):
+        replace(SETTINGS, seed=seed)
+    with pytest.raises(ValueError, match="^seed: expected a seed from 0"):
+        TeacherTrainingSettings(seed=seed)
+
+
+def test_what_describes_a_given_teacher_is_refused_for_one_that_is_trained() -> None:
+    described = TeacherSettings(weights="teacher.safetensors", mean=(0.5,), std=(0.2,), class_names=("a", "b"))
+    for name in ("mean", "std", "class_names"):
+        alone = replace(described, **{other: None for other in {"mean", "std", "class_names"} - {name}})
+        with pytest.raises(ValueError, match=f"^{name}: describes a teacher that is given"):
+            replace(alone, architecture="resnet8", weights=None)

@@ -10,6 +10,7 @@ from dfkd.settings.search import (
     IntegerRange,
     LogUniformRange,
     ObjectiveSettings,
+    SamplerSettings,
     SearchSettings,
     TrackingSettings,
     UniformRange,
@@ -100,3 +101,11 @@ def test_a_sensitive_profile_tells_numbers_in_place_of_class_names() -> None:
     told = TrackingSettings(profile="sensitive").told(settings)
     assert told.dataset.class_names == told.teacher.class_names == ("class 0", "class 1")
     assert TrackingSettings().told(settings) == settings
+
+
+def test_a_sampler_says_how_many_of_its_trials_are_drawn_at_random() -> None:
+    assert SamplerSettings(name="random").in_words(5) == "random"
+    assert SamplerSettings().in_words(10).endswith("draws its first 10 at random and so all of these")
+    assert SamplerSettings(startup_trials=3).in_words(10).endswith("draws its first 3 at random")
+    with pytest.raises(ValueError, match="startup_trials: expected a number of at least 1"):
+        SamplerSettings(startup_trials=0)

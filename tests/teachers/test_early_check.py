@@ -29,7 +29,8 @@ def test_sound_weights_pass_whatever_the_data_will_be(tmp_path: Path) -> None:
     torch.save({"state_dict": network.state_dict()}, tmp_path / "parallel.pth")
     try_weights(TeacherSettings(weights=str(tmp_path / "parallel.pth"), architecture="resnet8"))
     try_weights(TeacherSettings(weights=str(tmp_path / "parallel.pth")))  # whose network nobody has named yet
-    try_weights(TeacherSettings(weights="models:/somebody@champion"))
+    registered = build_network("resnet8", num_classes=6, in_channels=3).state_dict(), {"architecture": "resnet8"}
+    try_weights(TeacherSettings(weights="models:/somebody@champion"), registry=lambda uri: registered)
 
 
 def test_a_truncated_file_is_refused(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_network_that_does_not_end_in_a_linear_layer_is_refused():
 
 @pytest.mark.skipif(timm is not None, reason="timm is installed")
 def test_timm_networks_without_timm_name_the_extra():
-    with pytest.raises(ValueError, match=r"needs the package timm: pip install 'dfkd\[timm\]'"):
+    with pytest.raises(ValueError, match=r"needs the package timm: pip install -e '\.\[timm\]'"):
         build_network("timm:resnet18", num_classes=5, in_channels=3)
 
 

@@ -145,6 +145,18 @@ def test_a_student_that_does_not_compare_is_not_promoted(
     assert _champion(client, uri, name) == 1
 
 
+def test_without_a_champion_an_earlier_version_is_not_overtaken_unseen(
+    register: Register, uri: str, client: Any
+) -> None:
+    register("unseen", objective_value=float("nan"))  # which could not be better
+    assert register("unseen", objective_value=0.9).promoted
+    client(uri).delete_registered_model_alias("unseen", "champion")
+    later = register("unseen", objective_value=0.1)
+    assert not later.promoted
+    assert "earlier versions (2)" in later.reason and "promote.py unseen --version 3" in later.reason
+    assert client(uri).get_registered_model("unseen").aliases.keys() == {"candidate"}
+
+
 def test_with_manual_promotion_only_the_command_moves_the_champion(
     register: Register, uri: str, home: Path, client: Any, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -204,6 +216,8 @@ def test_a_name_that_no_address_can_hold_is_refused(name: str, register: Registe
 
 
 def test_a_teacher_is_found_again_by_its_training_key_only(uri: str, run_id: str) -> None:
+    """The first stays champion: a short training under the same data's title does not take its place unseen."""
+
     def teacher(training_key: str, seed: int) -> RegisteredModel:
         return register_teacher(
             uri, "digits-teacher", model=_network(seed), description=DESCRIPTION, card="# Teacher",
@@ -216,6 +230,9 @@ def test_a_teacher_is_found_again_by_its_training_key_only(uri: str, run_id: str
     assert find_teacher(uri, "key-1") == "models:/digits-teacher/1"
     assert find_teacher(uri, "key-2") == second.uri == "models:/digits-teacher/2"
     state, _ = load_registered("models:/digits-teacher@champion", tracking_uri=uri)
+    assert torch.equal(state["4.weight"], _network(seed=1).state_dict()["4.weight"])
+    assert not second.promoted and "promote.py digits-teacher --version 2" in second.reason
+    state, _ = load_registered("models:/digits-teacher@candidate", tracking_uri=uri)
     assert torch.equal(state["4.weight"], _network(seed=2).state_dict()["4.weight"])
 
 

@@ -25,7 +25,7 @@ def require_onnx(wanted_by: str) -> None:
         wanted_by: the setting or option that asks for them, for the message.
     """
     if missing := [name for name in PACKAGES if find_spec(name) is None]:
-        raise ValueError(f"{wanted_by}: needs {' and '.join(missing)}: pip install 'dfkd[export]'.")
+        raise ValueError(f"{wanted_by}: needs {' and '.join(missing)}: pip install -e '.[export]'.")
 
 
 def write_onnx(network: nn.Module, file: Path, *, example: Tensor) -> None:

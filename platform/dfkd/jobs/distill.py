@@ -36,13 +36,12 @@ from dfkd.jobs.rehearsal import embed_all, rehearse, rehearse_untrained
 from dfkd.jobs.students import judge, load_student
 from dfkd.jobs.surroundings import default_storage
 from dfkd.jobs.synthetic_images import draw_images
-from dfkd.jobs.teacher import obtain_teacher
+from dfkd.jobs.teacher import obtain_teacher, try_given_teacher
 from dfkd.settings.checks import check_name
 from dfkd.settings.compression import CALIBRATION_IMAGES, CompressionSettings
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import flatten, settings_key, shareable, to_dict
 from dfkd.settings.search import TrackingSettings
-from dfkd.teachers import try_weights
 from dfkd.teachers.teacher import teacher_label
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
@@ -86,8 +85,8 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
     run_id = options.name or f"distill-{settings_key(settings)}-{unique}"
     folder = open_run_folder(home / "distillations" / run_id, options.tracking.told(settings))
     storage = options.storage or known_storage(folder)
-    try_weights(settings.teacher)
     check_reachable(tracking_uri)
+    try_given_teacher(settings.teacher, tracking_uri)
     curve = Curve(folder / "curve.json")
     with _cluster_for(settings, tracking_uri=tracking_uri, storage=storage):
         shared = None if storage is None else resolve_storage(storage, name=run_id)

@@ -53,7 +53,8 @@ def show_search_plan(space: SearchSpace, options: SearchOptions, console: Consol
         left += seconds.of_run(settings, learning_epochs=searched.workers_check_epochs)
     checks = [f"1 with {CHECK_WORKERS} workers on Ray Train"] if space.checks_workers else []
     checks += [f"{searched.seed_repeats} of the default settings under other seeds"] if searched.seed_repeats else []
-    checks += [f"{searched.trials - space.reserved_trials} searched by {searched.sampler.name}"]
+    by_sampler = searched.trials - space.reserved_trials
+    checks += [f"{by_sampler} searched by {searched.sampler.in_words(by_sampler)}"]
     folder = earlier.path if earlier else f"{home}/searches/{searched.name}-<time>"
     storage = storage_for(options.storage, earlier) or f"{home}/searches"
     at_once = f"{trials_at_once} at a time here" if trials_at_once else "as many at a time as the cluster allows"

@@ -115,7 +115,7 @@ def search_trials(running: Running) -> None:
     storage = study_storage(running.folder.path / "optuna.db")
     goal, *further_goals = space.settings.goals.values()
     study = open_study(storage, name=running.folder.search_id, direction=goal, further=further_goals)
-    running.records.settle(settled_params(study))
+    running.records.settle(settled_params(study), stopped=settled_params(study, only_stopped=True))
     plan = running.plan()
     ended = [record for record in running.searched() if record.status in ("complete", "stopped", "failed")]
     missing = space.settings.trials - space.reserved_trials - len(ended)

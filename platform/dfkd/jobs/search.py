@@ -40,12 +40,11 @@ from dfkd.jobs.search_folder import (
 )
 from dfkd.jobs.search_options import SearchOptions
 from dfkd.jobs.surroundings import default_storage
-from dfkd.jobs.teacher import obtain_teacher
+from dfkd.jobs.teacher import obtain_teacher, try_given_teacher
 from dfkd.jobs.trial_records import TrialRecords
 from dfkd.search.space import SearchSpace
 from dfkd.settings.identity import flatten, shareable, shareable_search
 from dfkd.tasks.further_objectives import check_data
-from dfkd.teachers import try_weights
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
 from dfkd.tracking.mlflow_tracker import MlflowTracking
@@ -69,8 +68,8 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
     tracking_uri = resolve_tracking_uri(options.tracking_uri, home=home)
     earlier = find_search_folder(home, space) if options.resume else None
     json_file = open_output(options.json_file)
-    try_weights(space.resolve({}).teacher)
     check_reachable(tracking_uri)
+    try_given_teacher(space.resolve({}).teacher, tracking_uri)
     with connected():
         check_cluster(space, tracking_uri=tracking_uri, storage=storage_for(options.storage, earlier))
         space = with_checks_that_fit(space, console)

@@ -24,3 +24,10 @@ class SearchOptions:
     resume: bool = False
     retrain_teacher: bool = False
     json_file: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.resume and self.retrain_teacher:
+            raise ValueError(
+                "--retrain-teacher: the trials of a search share one teacher, so one that goes on (--resume) cannot "
+                "get another. Leave one of both out."
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from dfkd.jobs.ray_cluster import check_address
@@ -78,8 +79,21 @@ def check_files(settings: ExperimentSettings) -> None:
         _check_there(dataset.path, where="dataset.path")
     if label_embeddings.path is not None:
         _check_there(label_embeddings.path, where="label_embeddings.path")
+    if label_embeddings.name in ("sentence_transformers", "index"):
+        _check_encoder(label_embeddings.name, label_embeddings.model or "")
     if (images := getattr(settings.synthesis, "path", None)) is not None:  # of some baselines
         _check_there(images, where="synthesis.path")
+
+
+def _check_encoder(source: str, model: str) -> None:
+    """Raise ValueError if a text encoder cannot be loaded; whether a name can be fetched is found out later."""
+    if find_spec("sentence_transformers") is None:
+        raise ValueError(
+            f"label_embeddings.name: '{source}' needs sentence-transformers, which is not installed: "
+            "pip install -e '.[text]'. Or take 'packaged', 'file' or 'orthogonal'."
+        )
+    if model.startswith(("/", ".", "~")):
+        _check_there(model, where="label_embeddings.model")
 
 
 def _check_there(place: str, *, where: str) -> None:

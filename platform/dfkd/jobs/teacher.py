@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,7 +24,9 @@ from dfkd.settings.experiment import ExperimentSettings, TeacherSettings
 from dfkd.settings.identity import flatten, settings_key, shareable, to_dict
 from dfkd.tasks.accuracy import top1
 from dfkd.tasks.protocol import predict_logits
-from dfkd.teachers import Teacher, load_teacher
+from dfkd.teachers import Teacher, load_teacher, try_weights
+from dfkd.teachers.loading import REGISTRY
+from dfkd.tracking.credentials import hide_credentials
 from dfkd.tracking.home import is_new_store
 from dfkd.tracking.mlflow_tracker import MlflowTracking
 from dfkd.tracking.model_package import ModelDescription
@@ -125,15 +128,29 @@ def find_existing_teacher(
     return None if uri is None else (read_teacher(trained_before(settings, data, uri), data, tracking_uri), uri)
 
 
+def try_given_teacher(source: TeacherSettings, tracking_uri: str) -> None:
+    """Read a teacher that is given, as far as that needs no data; raise ValueError if it cannot be had."""
+    if source.weights and source.weights.startswith(REGISTRY) and is_new_store(tracking_uri):
+        raise ValueError(
+            f"teacher.weights: {source.weights}: no model is registered in {hide_credentials(tracking_uri)}, which is "
+            "new. Name the home or the tracking server that has it (--home, --tracking-uri)."
+        )
+    try_weights(source, **_from_mlflow(source, tracking_uri))
+
+
 def read_teacher(source: TeacherSettings, data: RealData, tracking_uri: str) -> Teacher:
     """Load a trained network and check it against the data; raise ValueError if it cannot be had or does not fit."""
     return load_teacher(
-        source,
-        image_shape=data.image_shape,
-        class_names=data.class_names,
-        registry=partial(load_registered, tracking_uri=tracking_uri),
-        foreign=partial(load_foreign, tracking_uri=tracking_uri, trust_pickle=source.trust_pickle),
+        source, image_shape=data.image_shape, class_names=data.class_names, **_from_mlflow(source, tracking_uri)
     )
+
+
+def _from_mlflow(source: TeacherSettings, tracking_uri: str) -> dict[str, Any]:
+    """Return what reads registered and foreign models."""
+    return {
+        "registry": partial(load_registered, tracking_uri=tracking_uri),
+        "foreign": partial(load_foreign, tracking_uri=tracking_uri, trust_pickle=source.trust_pickle),
+    }
 
 
 def trained_before(settings: ExperimentSettings, data: RealData, uri: str) -> TeacherSettings:

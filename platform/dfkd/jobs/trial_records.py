@@ -67,18 +67,22 @@ class TrialRecords:
         """Return every record, in the order of starting."""
         return sorted(self._records.values(), key=lambda record: record.number)
 
-    def settle(self, settled: Sequence[Mapping[str, Any]]) -> None:
+    def settle(self, settled: Sequence[Mapping[str, Any]], *, stopped: Sequence[Mapping[str, Any]] = ()) -> None:
         """Give running records an end whose points ended: their driver died before it could write so here.
 
         Such a point is never proposed again, so that nobody else would.
 
         Args:
             settled: parameters of the study's ended trials.
+            stopped: of those among them that early stopping ended.
         """
         for record in self.all():
             if record.status == "running" and record.params in settled:
                 record.status = "complete" if record.metrics.get("finished") else "failed"
-                record.error = None if record.status == "complete" else "it ended as its search did; the reason is lost"
+                if record.status == "failed" and record.params in stopped:
+                    record.status = "stopped"
+                lost = "it ended as its search did; the reason is lost"
+                record.error = lost if record.status == "failed" else None
                 self.save(record)
 
     def save(self, record: TrialRecord) -> None:

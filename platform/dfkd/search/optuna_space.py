@@ -59,7 +59,9 @@ def make_sampler(settings: SamplerSettings) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna 5.0: QMCSampler, and TPE's two options
         if settings.name == "tpe":
-            return TPESampler(seed=settings.seed, multivariate=True, constant_liar=True)
+            return TPESampler(
+                seed=settings.seed, n_startup_trials=settings.startup_trials, multivariate=True, constant_liar=True
+            )
         if settings.name == "random":
             return RandomSampler(seed=settings.seed)
         if settings.name == "qmc":  # without scrambling the points would not depend on the seed
@@ -154,10 +156,11 @@ def stale_params(study: optuna.Study) -> list[dict[str, Scalar]]:
     return missing
 
 
-def settled_params(study: optuna.Study) -> list[dict[str, Scalar]]:
-    """Return the parameters of trials that ended by themselves, well or not."""
+def settled_params(study: optuna.Study, *, only_stopped: bool = False) -> list[dict[str, Scalar]]:
+    """Return the parameters of trials that ended by themselves, well or not; or of those that were stopped early."""
     stale_numbers = _unfinished(study)
-    ended = [trial for trial in study.get_trials(states=_ENDED) if _REFUSED not in trial.user_attrs]
+    states = (TrialState.PRUNED,) if only_stopped else _ENDED
+    ended = [trial for trial in study.get_trials(states=states) if _REFUSED not in trial.user_attrs]
     return [dict(trial.params) for trial in ended if trial.params and trial.number not in stale_numbers]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dfkd.settings.checks import check_at_least, check_fraction, check_positive
+from dfkd.settings.checks import check_at_least, check_fraction, check_positive, check_seed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +37,7 @@ class AcceptanceSettings:
         if not 0 < self.specificity < 1:
             raise ValueError(f"specificity: expected a fraction in (0, 1), got {self.specificity!r}.")
         check_at_least("resamples", self.resamples, 1000)
-        check_at_least("seed", self.seed, 0)
+        check_seed("seed", self.seed)
         for name, limit in self.limits().items():
             if limit is not None and not 0 <= limit <= 1:
                 raise ValueError(f"{name}: expected a number in [0, 1] or nothing, got {limit!r}.")

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+LARGEST_SEED = 2**32 - 1  # of generators that take 32 bits, such as NumPy's
+
 
 def did_you_mean(value: object, choices: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the choice that resembles ``value``, or an empty string."""
@@ -25,6 +27,12 @@ def check_at_least(name: str, value: float, minimum: float) -> None:
     """Raise ValueError unless ``value`` is finite and at least ``minimum``."""
     if not (math.isfinite(value) and value >= minimum):
         raise ValueError(f"{name}: expected a number of at least {minimum}, got {value!r}.")
+
+
+def check_seed(name: str, value: int) -> None:
+    """Raise ValueError unless ``value`` is a seed that every library takes."""
+    if not 0 <= value <= LARGEST_SEED:
+        raise ValueError(f"{name}: expected a seed from 0 to {LARGEST_SEED}, got {value!r}.")
 
 
 def check_positive(name: str, value: float) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from dfkd.settings.checks import check_at_least, check_choice, check_positive
+from dfkd.settings.checks import check_at_least, check_choice, check_positive, check_seed
 from dfkd.settings.objectives import TransferObjective
 from dfkd.settings.schedules import SCHEDULES
 from dfkd.settings.search import ObjectiveSettings, ParameterRange, SamplerSettings
@@ -142,7 +142,7 @@ class TuningSettings:
 
     def __post_init__(self) -> None:
         check_at_least("trials", self.trials, 1)
-        check_at_least("teacher", self.teacher, 0)
+        check_seed("teacher", self.teacher)
         check_seeds("seeds", self.seeds)
         check_share("fraction", self.fraction)
 
@@ -246,7 +246,7 @@ def check_seeds(name: str, seeds: Sequence[int]) -> None:
     if not seeds:
         raise ValueError(f"{name}: expected at least one seed, got none.")
     for seed in seeds:
-        check_at_least(name, seed, 0)
+        check_seed(name, seed)
     check_distinct(name, seeds)
 
 

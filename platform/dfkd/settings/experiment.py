@@ -11,6 +11,7 @@ from dfkd.settings.checks import (
     check_each,
     check_fraction,
     check_positive,
+    check_seed,
 )
 from dfkd.settings.distillation import DistillationSettings
 from dfkd.settings.families import FAMILIES, family_name, parse_family
@@ -120,6 +121,7 @@ class TeacherTrainingSettings:
         check_each(self, check_fraction, "momentum", "label_smoothing")
         check_at_least("weight_decay", self.weight_decay, 0)
         check_at_least("crop_padding", self.crop_padding or 0, 0)
+        check_seed("seed", self.seed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,6 +151,12 @@ class TeacherSettings:
         if self.weights is None and self.architecture is None:
             raise ValueError("architecture: a teacher that is to be trained needs one, got none.")
         check_class_names(self.class_names)
+        for name in ("class_names", "mean", "std"):
+            if self.weights is None and getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name}: describes a teacher that is given (weights); one that is trained here has the data's. "
+                    "Leave it out, or give weights."
+                )
         for value in self.std or ():
             check_positive("std", value)
         if self.mean and self.std and len(self.mean) != len(self.std):
@@ -216,6 +224,7 @@ class LabelEmbeddingSettings:
         if "{class}" not in self.prompt:
             raise ValueError(f"prompt: expected the place holder {{class}} in it, got {self.prompt!r}.")
         check_at_least("width", self.width, 1)
+        check_seed("seed", self.seed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -236,7 +245,7 @@ class ExperimentSettings:
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
-        check_at_least("seed", self.seed, 0)
+        check_seed("seed", self.seed)
         check_at_least("workers", self.workers, 1)
         if self.distillation.batch_size < self.workers:
             raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dfkd.settings.checks import check_at_least, check_choice
+from dfkd.settings.checks import check_choice, check_seed
 from dfkd.settings.tasks import FewShotSettings, TransferTaskSettings, is_reportable
 
 Goal = Literal["maximize", "minimize"]
@@ -51,7 +51,7 @@ class TransferObjective:
 
     def __post_init__(self) -> None:
         check_choice("score", self.column, self._columns)
-        check_at_least("seed", self.seed, 0)
+        check_seed("seed", self.seed)
         if not is_reportable(self.by):
             raise ValueError("by.dataset.name: drawn scenes test the plumbing, and no student is chosen by them.")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dfkd.settings.acceptance import AcceptanceSettings
-from dfkd.settings.checks import check_at_least, check_choice, check_name
+from dfkd.settings.checks import check_at_least, check_choice, check_name, check_seed
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.objectives import FrontSettings, FurtherObjective, TransferObjective
 
@@ -133,11 +133,21 @@ class SamplerSettings:
 
     name: Literal["tpe", "random", "qmc", "gp", "nsga2"] = "tpe"
     seed: int = 0
+    startup_trials: int = 10  # of tpe: as many are drawn at random before it learns from them; Optuna's own default
     population: int = 10  # of nsga2: trials of a generation
 
     def __post_init__(self) -> None:
-        check_at_least("seed", self.seed, 0)
+        check_seed("seed", self.seed)
+        check_at_least("startup_trials", self.startup_trials, 1)
         check_at_least("population", self.population, 2)
+
+    def in_words(self, trials: int) -> str:
+        """Return who proposes so many trials, the default settings among them: tpe alone draws its first at random."""
+        if self.name != "tpe":
+            return self.name
+        if trials <= self.startup_trials:
+            return f"tpe, which draws its first {self.startup_trials} at random and so all of these"
+        return f"tpe, which draws its first {self.startup_trials} at random"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

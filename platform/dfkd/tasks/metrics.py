@@ -11,7 +11,7 @@ def import_torchmetrics() -> Any:
         import torchmetrics
     except ImportError as error:
         raise ValueError(
-            f"tasks: this task is scored with torchmetrics: pip install 'dfkd[transfer]' ({error})."
+            f"tasks: this task is scored with torchmetrics: pip install -e '.[transfer]' ({error})."
         ) from None
     return torchmetrics
 
@@ -23,7 +23,7 @@ def mean_average_precision(max_detections: int) -> Any:
         import pycocotools  # noqa: F401
     except ImportError as error:
         raise ValueError(
-            f"tasks: detection is scored with pycocotools: pip install 'dfkd[transfer]' ({error})."
+            f"tasks: detection is scored with pycocotools: pip install -e '.[transfer]' ({error})."
         ) from None
     from torchmetrics.detection import MeanAveragePrecision
 

@@ -1,39 +1,40 @@
-"""A weights file, tried before the data are read and a cluster starts: both take longer than to see it is broken."""
+"""A given teacher, tried before the data are read and a cluster starts: both take longer than to see it is broken."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dfkd.settings.experiment import TeacherSettings
-from dfkd.teachers.loading import EXPORT_SUFFIX, REGISTRY, find_weights
+from dfkd.teachers.loading import Foreign, Registry, find
 from dfkd.teachers.networks import build_network
 from dfkd.teachers.weights import load_weights, with_own_names
 
 
-def try_weights(settings: TeacherSettings) -> None:
-    """Read a weights file and put it into its network, with as many classes and channels as the file seems to have.
+def try_weights(settings: TeacherSettings, *, registry: Registry | None = None, foreign: Foreign | None = None) -> None:
+    """Read what is given and put weights into their network, of as many classes and channels as they seem to have.
 
-    Whether they are the data's is found out later. What is no file of weights is not looked at.
+    Whether they are the data's is found out later.
+
+    Args:
+        settings: where it is; a teacher that is to be trained passes.
+        registry: as for ``load_teacher``.
+        foreign: as for ``load_teacher``.
 
     Raises:
-        ValueError: if the file is damaged, or holds another network's weights.
+        ValueError: it is not there, damaged, not trusted, or holds another network's weights.
     """
-    if settings.weights is None or settings.weights.startswith(REGISTRY):
+    if settings.weights is None:
         return
-    path = Path(settings.weights).expanduser()
-    if path.is_dir() or path.suffix == EXPORT_SUFFIX:
+    found = find(settings, registry, foreign)
+    architecture = settings.architecture or found.metadata.get("architecture")
+    if isinstance(found.content, nn.Module) or architecture is None:
         return
-    weights, metadata = find_weights(settings)
-    architecture = settings.architecture or metadata.get("architecture")
-    if architecture is None:
-        return
-    num_classes, in_channels = implied_size(architecture, weights)
+    num_classes, in_channels = implied_size(architecture, found.content)
     network = build_network(architecture, num_classes=num_classes, in_channels=in_channels)
-    load_weights(network, weights, architecture=architecture, source=path.name)
+    load_weights(network, found.content, architecture=architecture, source=found.source)
 
 
 def implied_size(architecture: str, weights: Mapping[str, Tensor]) -> tuple[int, int]:

@@ -33,7 +33,7 @@ class ForeignModelError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
     """What lay where the settings point: weights of a network that is built by name, or a module as it is."""
 
     source: str
@@ -65,7 +65,7 @@ def load_teacher(
     Raises:
         ValueError: if it cannot be found, read or built, or does not fit the data; the message says which.
     """
-    found = _find(settings, registry, foreign)
+    found = find(settings, registry, foreign)
     description = describe(
         settings, found.metadata, image_shape=image_shape, class_names=class_names, source=found.source
     )
@@ -90,19 +90,12 @@ def load_teacher(
     )
 
 
-def find_weights(settings: TeacherSettings) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
-    """Return state dict and metadata of a weights file, as they are.
+def find(settings: TeacherSettings, registry: Registry | None, foreign: Foreign | None) -> Found:
+    """Read what the settings point at; nothing is run that was not trusted.
 
     Raises:
-        ValueError: if there is no such file, or it is damaged.
+        ValueError: if it is not there, damaged, or not trusted.
     """
-    found = _find(settings, None, None)
-    assert not isinstance(found.content, nn.Module), "a weights file, neither an export nor an MLflow model"
-    return found.content, found.metadata
-
-
-def _find(settings: TeacherSettings, registry: Registry | None, foreign: Foreign | None) -> _Found:
-    """Read what the settings point at; nothing is run that was not trusted."""
     weights = settings.weights
     if weights is None:
         raise ValueError("teacher.weights: expected a file or models:/name@alias to load, got none.")
@@ -110,28 +103,28 @@ def _find(settings: TeacherSettings, registry: Registry | None, foreign: Foreign
         if registry is None:
             raise ValueError(f"teacher.weights: {weights}: no model registry is connected. Give a file.")
         try:
-            return _Found(weights, *registry(weights))
+            return Found(weights, *registry(weights))
         except ForeignModelError:
             return _find_foreign(weights, weights, foreign)
     path = Path(weights).expanduser()
     if (path / MLFLOW_FILE).is_file():
         ours = path / WEIGHTS_FILE
         if ours.is_file():
-            return _Found(path.name, *read_safetensors(ours))
+            return Found(path.name, *read_safetensors(ours))
         return _find_foreign(str(path), path.name, foreign)
     _check_file(path)
     if path.suffix == EXPORT_SUFFIX:
-        return _Found(path.name, read_exported(path, trust_pickle=settings.trust_pickle), {}, "pt2")
+        return Found(path.name, read_exported(path, trust_pickle=settings.trust_pickle), {}, "pt2")
     if path.suffix == SAFETENSORS_SUFFIX:
-        return _Found(path.name, *read_safetensors(path))
-    return _Found(path.name, read_state_dict(path), {})
+        return Found(path.name, *read_safetensors(path))
+    return Found(path.name, read_state_dict(path), {})
 
 
-def _find_foreign(where: str, source: str, foreign: Foreign | None) -> _Found:
+def _find_foreign(where: str, source: str, foreign: Foreign | None) -> Found:
     if foreign is None:
         raise ValueError(f"teacher.weights: {source}: an MLflow model, and nothing here can read one. Give a file.")
     module = foreign(where)
-    return _Found(source, module, {}, "pt2" if isinstance(module, ExportedNetwork) else "mlflow")
+    return Found(source, module, {}, "pt2" if isinstance(module, ExportedNetwork) else "mlflow")
 
 
 def _check_file(path: Path) -> None:
@@ -143,7 +136,7 @@ def _check_file(path: Path) -> None:
         raise ValueError(f"teacher.weights: {path}: expected a file ending in {', '.join(known)}.")
 
 
-def _network(found: _Found, settings: TeacherSettings, description: Description) -> tuple[nn.Module, str]:
+def _network(found: Found, settings: TeacherSettings, description: Description) -> tuple[nn.Module, str]:
     """Return the network and what it is called."""
     if isinstance(found.content, nn.Module):
         if settings.architecture is not None:

@@ -134,7 +134,7 @@ def _import_timm() -> Any:
     try:
         return importlib.import_module("timm")
     except ImportError as error:
-        raise ValueError("architecture: 'timm:...' needs the package timm: pip install 'dfkd[timm]'.") from error
+        raise ValueError("architecture: 'timm:...' needs the package timm: pip install -e '.[timm]'.") from error
 
 
 def _replace_first_convolution(network: nn.Module, in_channels: int) -> None:

@@ -99,7 +99,7 @@ def register_teacher(
     run_id: str,
     tags: Mapping[str, str] | None = None,
 ) -> RegisteredModel:
-    """Register a teacher that was trained here; the newest is ``champion``.
+    """Register a teacher that was trained here; the first of a name is its ``champion``, later ones are candidates.
 
     Args:
         tracking_uri: where MLflow is.
@@ -117,8 +117,12 @@ def register_teacher(
     client = import_mlflow().MlflowClient(tracking_uri)
     all_tags = {"kind": "teacher", "training_key": training_key, **(tags or {})}
     version = _register(client, name, model, description, card, card, all_tags, run_id)
-    client.set_registered_model_alias(name, CHAMPION, str(version))
-    return RegisteredModel(name, version, True, "The newest teacher of a name is its champion.")
+    champion = _champion(client, name)
+    client.set_registered_model_alias(name, CANDIDATE if champion else CHAMPION, str(version))
+    if champion is None:
+        return RegisteredModel(name, version, True, "there was no champion of this name.")
+    by_hand = f"`python experiments/promote.py {name} --version {version}` makes this one champion."
+    return RegisteredModel(name, version, False, f"version {champion.version} stays champion: {by_hand}")
 
 
 def promote(tracking_uri: str, name: str, version: int) -> str:
@@ -193,6 +197,11 @@ def _judge(client: Any, name: str, version: int, tags: Mapping[str, str], promot
     if math.isnan(value):
         return False, f"its {tags['objective']} is not a number."
     if champion is None:
+        if earlier := _earlier_students(client, name, version):
+            return False, (
+                f"the name has no champion, but earlier versions ({', '.join(map(str, earlier))}), which nobody "
+                f"compared: `python experiments/promote.py {name} --version {version}` makes it champion."
+            )
         return True, "there was no champion of this name."
     for key, words in (("teacher_hash", "teacher"), ("objective", "objective"), ("exam_hash", "exam")):
         if champion.tags.get(key) != tags[key]:
@@ -211,6 +220,13 @@ def _judge(client: Any, name: str, version: int, tags: Mapping[str, str], promot
 def _champion(client: Any, name: str) -> Any | None:
     aliases = client.get_registered_model(name).aliases
     return client.get_model_version(name, aliases[CHAMPION]) if CHAMPION in aliases else None
+
+
+def _earlier_students(client: Any, name: str, version: int) -> list[int]:
+    """Return the versions before this one whose objective is a number: they might be better."""
+    found = client.search_model_versions(f"name = '{name}'")
+    values = {int(each.version): float(each.tags.get("objective_value", math.nan)) for each in found}
+    return sorted(number for number, value in values.items() if number < version and not math.isnan(value))
 
 
 def _create_name(client: Any, name: str) -> None:

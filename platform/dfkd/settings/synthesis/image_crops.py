@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from dfkd.settings.checks import check_at_least, check_each, check_fraction
+from dfkd.settings.checks import check_at_least, check_each, check_fraction, check_seed
 from dfkd.settings.synthesis.stored_images import StoredImagesSettings
 
 
@@ -30,7 +30,8 @@ class ImageCropsSettings(StoredImagesSettings):
 
     def __post_init__(self) -> None:
         StoredImagesSettings.__post_init__(self)
-        check_each(self, lambda name, value: check_at_least(name, value, 0), "row", "crops_seed")
+        check_each(self, lambda name, value: check_at_least(name, value, 0), "row")
+        check_seed("crops_seed", self.crops_seed)
         check_at_least("num_crops", self.num_crops, 1)
         check_each(self, _check_share, "first_crop", "smallest_area")
         check_each(self, _check_angle, "degrees", "shear_degrees")

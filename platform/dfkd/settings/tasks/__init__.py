@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from dfkd.settings.checks import check_at_least
+from dfkd.settings.checks import check_seed
 from dfkd.settings.tasks.classification import (
     FewShotSettings,
     FineTuningSettings,
@@ -54,7 +54,7 @@ class TransferSettings:
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
-        check_at_least("seed", self.seed, 0)
+        check_seed("seed", self.seed)
         if not self.transfer:
             raise ValueError("transfer: expected at least one task, got none.")
         for name in self.transfer:

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dfkd.assembly import build_student, choose_device
-from dfkd.comparison.cost import FlopCounter
+from dfkd.comparison.meters import FlopCounter
 from dfkd.generators import build_generator
 from dfkd.jobs.environment import commit, versions
 from dfkd.search.experiment_file import load_experiment

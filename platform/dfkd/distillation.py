@@ -173,7 +173,9 @@ def student_step(run: Distillation) -> dict[str, Tensor]:
     watching = run.synthesizer.watch()
     teacher = run.folded_teacher if watching is None else run.pair.teacher
     with nullcontext() if watching is None else watching:
-        teacher_logits = teacher(images)  # frozen: there is no graph but what a method's hooks start
+        teacher_logits = batch.teacher_logits
+        if teacher_logits is None:
+            teacher_logits = teacher(images)  # frozen: there is no graph but what a method's hooks start
         logits, projections = run.parallel_network(images)
         output = StudentOutput(logits=logits, projections=projections)
         distilled = _kd(run.settings, output.logits, teacher_logits.detach())

@@ -112,7 +112,7 @@ def test_a_student_that_was_not_distilled_has_no_cost_and_no_curve(settings: Set
     bound = dataclasses.replace(result("bound", 0, 0.1), curve={}, macs={}, seconds={"total": 0.0, "wall": 1.0})
     ours, untrained = make_leaderboard(made, [result("ours", 0, 0.6), bound])
     assert ours.reached and not untrained.reached and untrained.difference is not None
-    assert "First places at 1 of the budget Ours (preset)." in full_markdown(made, [ours, untrained])
+    assert "First places, preset: at 1 of the budget Ours." in full_markdown(made, [ours, untrained])
 
 
 def test_a_transfer_score_that_is_an_error_is_told_in_its_own_unit(settings: Settings, result: Make) -> None:

@@ -133,15 +133,17 @@ def test_statistics_are_remembered_once_a_round(build: Build) -> None:
     assert float((moved - mean).norm()) < 0.5 * float(mean.norm())  # a tenth of the way
 
 
-def test_the_generator_starts_afresh_every_so_many_epochs(build: Build) -> None:
-    method = build(learning_rate=1e-12)  # does not move it by itself
-    weights = []
-    for epoch in range(4):
-        method.synthesize(epoch, 0.0)
-        weights.append(method.generator.project.weight.detach().clone())
-    torch.testing.assert_close(weights[0], weights[1])
-    torch.testing.assert_close(weights[2], weights[3])
-    assert not torch.allclose(weights[1], weights[2])
+@pytest.mark.parametrize(("warm_up", "expected"), [(1, [0, 1, 2, 3, 4]), (2, [0, 2, 4])])
+def test_the_generator_starts_afresh_counted_from_the_start_and_from_warm_up(
+    build: Build, warm_up: int, expected: list[int]
+) -> None:
+    method = build(warm_up_epochs=warm_up)
+    found = []
+    for epoch in range(5):
+        before = method.generator.project.weight.detach().clone()
+        method.start_epoch(epoch)
+        found += [] if torch.equal(method.generator.project.weight, before) else [epoch]
+    assert found == expected
 
 
 def test_teachers_that_it_cannot_invert_are_refused(build: Build, tiny_network: Callable[..., nn.Module]) -> None:

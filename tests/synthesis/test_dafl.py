@@ -92,3 +92,16 @@ def test_a_teacher_without_features_is_refused_unless_nothing_is_asked_of_them(m
         make(teacher=LogitsAlone())
     method = make(DaflWeights(activation=0), teacher=LogitsAlone())
     assert math.isfinite(float(method.synthesize(0, 0.0)["generator_loss"]))
+
+
+def test_the_teachers_answers_to_the_generators_step_serve_the_students(make: Make) -> None:
+    method = make()
+    method.synthesize(0, 0.0)
+    batch = method.sample(20)
+    assert batch.teacher_logits is not None
+    with torch.no_grad():
+        expected = method.pair.teacher(method.domain.normalise(batch.images))
+    torch.testing.assert_close(batch.teacher_logits, expected)
+    method.synthesize(0, 0.5)  # new images, new answers
+    again = method.sample(20)
+    assert again.teacher_logits is not None and not torch.equal(again.teacher_logits, batch.teacher_logits)

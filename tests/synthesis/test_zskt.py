@@ -18,6 +18,7 @@ from dfkd.losses.inversion import BatchNormStatistics
 from dfkd.losses.kd import kl_divergence
 from dfkd.settings.distillation import DistillationSettings
 from dfkd.settings.synthesis import GeneratorSettings, ZsktSettings
+from dfkd.synthesis.protocol import SyntheticBatch
 from dfkd.synthesis.zskt import Zskt
 from dfkd.teacher_student import TeacherStudent
 
@@ -177,3 +178,21 @@ def test_networks_without_a_common_resolution_are_refused_unless_attention_has_n
         start(student=Flat())
     run = start(dataclasses.replace(SETTINGS, attention_weight=0.0), student=Flat())
     assert "distillation/attention" not in next(distill(run)).metrics
+
+
+def test_the_teacher_is_asked_once_a_turn_and_the_student_learns_as_if_in_every_step(start: Start) -> None:
+    asked, forgetful = start(), start()
+    calls: list[int] = []
+    asked.pair.teacher.register_forward_hook(lambda *_: calls.append(1))
+    plain = method_of(forgetful).sample
+
+    def forget(batch_size: int) -> SyntheticBatch:
+        return dataclasses.replace(plain(batch_size), teacher_logits=None)
+
+    method_of(forgetful).sample = forget  # type: ignore[method-assign]
+    for run in (asked, forgetful):
+        list(distill(run))
+    turns = STUDENT.epochs * STUDENT.steps_per_epoch // SETTINGS.student_steps
+    assert len(calls) == turns * (SETTINGS.generator_steps + 1)
+    for own, other in zip(asked.pair.student.parameters(), forgetful.pair.student.parameters(), strict=True):
+        assert torch.equal(own, other)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from dfkd.assembly import Materials, build_distillation, choose_device
+from dfkd.comparison.meters import Meter, count, metered_samples, typical
+from dfkd.comparison.meters import seconds as seconds_of
 from dfkd.distillation import Distillation, student_step
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.synthesis import RoundsSettings
@@ -44,8 +43,8 @@ class PartCosts:
         round_step_growth: what k former rounds add to a step, times k, for k up to ``growing_rounds``: a memory fills.
         round_step_growth_squared: the same, times k squared.
         growing_rounds: how many rounds that goes on.
-        sample: the images of one student step.
-        step: the rest of one student step.
+        sample: the images of one student step, the mean over a turn's steps, or over a method's ways to draw them.
+        step: the rest of one student step, the mean over a turn's steps.
         steps_per_turn: student steps after each synthesis; None: one synthesis an epoch, whatever its steps.
     """
 
@@ -60,9 +59,6 @@ class PartCosts:
     sample: float
     step: float
     steps_per_turn: int | None = None
-
-
-Meter = Callable[[Distillation, Callable[[], object], int], float]  # run, what to call, how often -> cost of a call
 
 
 def count_macs(settings: ExperimentSettings, materials: Materials) -> PartCosts:
@@ -82,7 +78,7 @@ def count_macs(settings: ExperimentSettings, materials: Materials) -> PartCosts:
         sizes = (batch_size,) if batch_size <= BATCH_SIZES[-1] else BATCH_SIZES
         for size in sizes:
             if size not in counted:
-                counted[size] = _measure(settings, materials, torch.device("cpu"), _macs_of, batch_size=size)
+                counted[size] = _measure(settings, materials, torch.device("cpu"), count, batch_size=size)
         return extrapolate(sizes, [getattr(counted[size], part) for size in sizes], batch_size)
 
     of_synthesis = [field.name for field in dataclasses.fields(PartCosts) if field.name not in _NOT_OF_SYNTHESIS]
@@ -102,7 +98,7 @@ def time_parts(settings: ExperimentSettings, materials: Materials) -> PartCosts:
         settings: of the run, with one worker.
         materials: its teacher, and what else the method works on.
     """
-    return _measure(settings, materials, choose_device(settings), _seconds_of)
+    return _measure(settings, materials, choose_device(settings), seconds_of)
 
 
 def round_steps_name(synthesis: RoundsSettings) -> str:
@@ -114,8 +110,8 @@ def round_steps_name(synthesis: RoundsSettings) -> str:
 def extrapolate(sizes: Sequence[int], counts: Sequence[float], size: int) -> float:
     """Return the value at ``size`` of the polynomial through the counts at ``sizes`` (Lagrange's form)."""
     total = 0.0
-    for own, count in zip(sizes, counts, strict=True):
-        total += count * math.prod((size - other) / (own - other) for other in sizes if other != own)
+    for own, value in zip(sizes, counts, strict=True):
+        total += value * math.prod((size - other) / (own - other) for other in sizes if other != own)
     return max(0.0, total)
 
 
@@ -130,7 +126,7 @@ def _measure(
     """Return what the parts cost at one batch size, the settings' own if none is given."""
     if not isinstance(settings.synthesis, RoundsSettings):
         return _measure_run(_start(settings, materials, device, batch_size=batch_size), cost_of)
-    remembers = cost_of is _macs_of and settings.synthesis.growing_rounds > 0
+    remembers = cost_of is count and settings.synthesis.growing_rounds > 0
     fewer, more = (
         _measure_run(
             _start(settings, materials, device, batch_size=batch_size, round_steps=steps), cost_of, remembers=remembers
@@ -184,26 +180,51 @@ def _measure_run(run: Distillation, cost_of: Meter, *, remembers: bool = False) 
         remembers: whether a memory fills that makes every round cost more than the one before.
     """
     method, warm_up = run.synthesizer, run.synthesizer.warm_up_epochs
-    first = cost_of(run, lambda: method.synthesize(0, 0.0), 1)
-    warm_up_round = cost_of(run, lambda: method.synthesize(0, 0.0), TIMED_ROUNDS) if warm_up else 0.0
+    first = cost_of(run, lambda: method.synthesize(0, 0.0))
+    warm_up_round = typical(cost_of, run, lambda: method.synthesize(0, 0.0), TIMED_ROUNDS) if warm_up else 0.0
     run.epoch = warm_up
 
     def ordinary_round() -> float:
-        return cost_of(run, lambda: method.synthesize(warm_up, HALFWAY), TIMED_ROUNDS)
+        return typical(cost_of, run, lambda: method.synthesize(warm_up, HALFWAY), TIMED_ROUNDS)
 
     ordinary = ordinary_round()
+    sample, step = _student_step(run, cost_of)
     parts = PartCosts(
         start=max(0.0, first - (warm_up_round if warm_up else ordinary)),
         warm_up_round=warm_up_round,
         round=ordinary,
-        sample=cost_of(run, lambda: method.sample(run.settings.batch_size), TIMED_STEPS),
-        step=cost_of(run, lambda: student_step(run), TIMED_STEPS),
+        sample=sample,
+        step=step,
         steps_per_turn=_steps_per_turn(run),
     )
-    parts = dataclasses.replace(parts, step=max(0.0, parts.step - parts.sample))
     if not remembers:
         return parts
     return _without_memory(parts, [ordinary, ordinary_round(), ordinary_round()], former=2 if warm_up else 1)
+
+
+def _student_step(run: Distillation, cost_of: Meter) -> tuple[float, float]:
+    """Return what the images of a student step cost, and what the rest of it does.
+
+    The steps of a turn differ: a memory is taught in some of them, a teacher is asked in the first alone. So whole
+    turns are measured, each after a synthesis that is not. Images that a method draws in several ways are counted in
+    each; the seconds are those of the ways that came up.
+    """
+    in_turns = _steps_per_turn(run)
+    steps = in_turns or 1
+    turns = 1 if cost_of is count else 1 + math.ceil(TIMED_STEPS / steps)
+    samples, rests = [], []
+    for _ in range(turns):
+        if in_turns:
+            run.synthesizer.synthesize(run.epoch, HALFWAY)
+        with metered_samples(run, cost_of) as drawn:
+            whole = cost_of(run, lambda: [student_step(run) for _ in range(steps)])
+        samples.append(sum(drawn) / steps)
+        rests.append(max(0.0, whole - sum(drawn)) / steps)
+    ways = getattr(run.synthesizer, "ways_to_sample", None)
+    if ways is not None and cost_of is count:
+        samples = [statistics.fmean(count(run, way) for way in ways(run.settings.batch_size))]
+    warm = turns > 1  # the first turn pays for first times
+    return statistics.median(samples[warm:] or samples), statistics.median(rests[warm:])
 
 
 def _without_memory(parts: PartCosts, rounds: Sequence[float], *, former: int) -> PartCosts:
@@ -228,39 +249,3 @@ def _without_memory(parts: PartCosts, rounds: Sequence[float], *, former: int) -
 def _steps_per_turn(run: Distillation) -> int | None:
     rounds = run.synthesizer.rounds(run.epoch, MANY_STEPS)
     return None if rounds.per_epoch == 1 else rounds.student_steps
-
-
-def _macs_of(run: Distillation, call: Callable[[], object], times: int) -> float:
-    """Return the multiply-accumulates of one call; a product and its addition are two operations to torch."""
-    counter = FlopCounter()  # type: ignore[no-untyped-call]
-    with counter:
-        call()
-    return float(counter.flops / 2)
-
-
-class FlopCounter(TorchDispatchMode):
-    """Adds up operations by torch's own formulas.
-
-    ``FlopCounterMode``, whose formulas they are, also tells modules apart, by hooks that stop ``torch.autograd.grad``
-    with respect to a leaf (torch 2.14: "A leaf node was passed to _will_engine_execute_node"; PRE-DFKD needs it).
-    """
-
-    flops = 0.0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if (formula := flop_registry.get(func.overloadpacket)) is not None:
-            self.flops += float(formula(*args, **(kwargs or {}), out_val=result))
-        return result
-
-
-def _seconds_of(run: Distillation, call: Callable[[], object], times: int) -> float:
-    """Return the seconds of the one call, or the median of several after one that pays for first times."""
-    seconds = []
-    for _ in range(times if times == 1 else 1 + times):
-        began = time.perf_counter()
-        call()
-        if run.pair.device.type != "cpu":
-            torch.accelerator.synchronize(run.pair.device)
-        seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds[-times:])

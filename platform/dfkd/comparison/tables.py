@@ -6,6 +6,7 @@ import io
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -29,7 +30,7 @@ def full_markdown(settings: ComparisonSettings, lines: Sequence[Line]) -> str:
         if settings.ceiling is not None:
             parts.append(efficiency_table(settings, group))
         parts += [*_remarks(group), *below_floor(settings, group)]
-    parts += stability(lines)
+    parts += [*claim(settings, lines), *stability(lines)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -42,7 +43,7 @@ def readme_markdown(settings: ComparisonSettings, lines: Sequence[Line]) -> str:
             parts.append(f"**{settings.title or settings.name}**, {heading(settings, pair, fraction)}")
             parts += [score_table(settings, group), *transfer_tables(settings, group)]
             parts += [*_remarks(group), *below_floor(settings, group)]
-    return "\n\n".join([*parts, *stability(lines)])
+    return "\n\n".join([*parts, *claim(settings, lines), *stability(lines)])
 
 
 def heading(settings: ComparisonSettings, pair: str, fraction: float) -> str:
@@ -66,7 +67,7 @@ def score_table(settings: ComparisonSettings, lines: Sequence[Line]) -> str:
         "best epoch, picked on test",
         f"difference to {reference}",
         "p (Holm)",
-        "detectable",
+        "detectable, uncorrected",
     ]
     rows = []
     for line in lines:
@@ -100,7 +101,7 @@ def transfer_tables(settings: ComparisonSettings, lines: Sequence[Line]) -> list
             name,
             f"difference to {_title_of(settings, lines)}",
             "p (Holm)",
-            "detectable",
+            "detectable, uncorrected",
         ]
         rows = []
         error = column.goal == "minimize"  # in units of its own, such as metres; every other score is a share
@@ -163,25 +164,62 @@ def efficiency_table(settings: ComparisonSettings, lines: Sequence[Line]) -> str
     return table(head, rows)
 
 
+def claim(settings: ComparisonSettings, lines: Sequence[Line]) -> list[str]:
+    """Return whether the reference reaches what is claimed of it against its rival, at the largest budget."""
+    rival, found = settings.rival, []
+    if rival is None:
+        return []
+    largest = max((line.fraction for line in lines), default=1.0)
+    for line in lines:
+        if line.row != rival.row or line.fraction != largest or line.difference is None:
+            continue
+        theirs = line.difference.interval
+        ours = replace(theirs, mean=-theirs.mean)
+        named = f"{line.pair}, {line.column}" if line.pair else line.column
+        margin = f"{-100 * rival.margin:.1f} points"
+        if math.isnan(ours.half_width):
+            verdict = f"one pair says nothing about the margin of {margin}"
+        else:
+            verdict = f"its lower end lies {'above' if ours.low > -rival.margin else 'not above'} {margin}"
+        words = [f"{_title_of(settings, lines)} less {line.title} ({named}): {points(ours)} points, {verdict}"]
+        for share, each in line.reached.items():
+            if each.ratio is not None:
+                middle, low, high = (1 / value for value in each.ratio)
+                words.append(
+                    f"{line.title}'s synthesis to {share:.0%} of the ceiling costs {middle:.2f} times as much "
+                    f"[{high:.2f}, {low:.2f}], n = {each.pairs}"
+                )
+        if rival.published_ratio is not None:
+            words.append(f"summaries of the paper give {rival.published_ratio:g}, of another cost")
+        found.append("; ".join(words) + ".")
+    return found
+
+
 def stability(lines: Sequence[Line]) -> list[str]:
-    """Return what says how far the budget decides the order: the first places by budget, and the longest warm-up."""
+    """Return how far the budget decides the order: the first places by budget, and the longest warm-up.
+
+    Ranked are methods that synthesise, each column by itself: bounds and baselines are no competitors.
+    """
     found = []
     for pair, group in itertools.groupby(lines, lambda line: line.pair):
-        by_budget = {}
         members = list(group)
-        for fraction in sorted({line.fraction for line in members}):
-            ranked = [
-                line for line in members if line.fraction == fraction and line.macs
-            ]  # of methods that gave students
-            ranked.sort(key=lambda line: -line.score.mean)
-            by_budget[fraction] = [f"{line.title} ({line.column})" for line in ranked[:FIRST]]
+        ranked = [line for line in members if line.macs.get("synthesis", 0.0) + line.macs.get("warm_up", 0.0) > 0]
         longest = max((line.warm_up_share for line in members), default=0.0)
         named = f"{pair}: first" if pair else "First"
-        orders = "; ".join(f"at {fraction:g} of the budget {', '.join(first)}" for fraction, first in by_budget.items())
-        found.append(
-            f"{named} places {orders}. At most {longest:.0%} of any run's cost come before the student learns."
-        )
+        for column in dict.fromkeys(line.column for line in ranked):
+            orders = "; ".join(
+                f"at {fraction:g} of the budget {', '.join(_first(ranked, column, fraction))}"
+                for fraction in sorted({line.fraction for line in ranked})
+            )
+            found.append(f"{named} places, {column}: {orders}.")
+        found.append(f"At most {longest:.0%} of any run's cost come before the student learns.")
     return found
+
+
+def _first(lines: Sequence[Line], column: str, fraction: float) -> list[str]:
+    """Return the titles of the best, in their order."""
+    own = [line for line in lines if (line.column, line.fraction) == (column, fraction)]
+    return [line.title for line in sorted(own, key=lambda line: -line.score.mean)[:FIRST]]
 
 
 def parquet(lines: Sequence[Line]) -> bytes:
@@ -237,11 +275,19 @@ def _how_to_read(settings: ComparisonSettings) -> str:
     roles = {"reference": settings.reference, "floor": settings.floor, "ceiling": settings.ceiling}
     named = ", ".join(f"{role}: `{row}`" for role, row in roles.items() if row is not None)
     return (
-        f"Teachers of seeds {_listed(settings.teachers)}, seeds {_listed(settings.seeds)}; {named}. Every budget is a "
-        "run of its own with its own schedule. Scores are of the last epoch on the full test split, with 95 % "
-        "t-intervals over runs. *Detectable* is the smallest true difference, in points, that would be found in 80 % "
-        "of all experiments of this size. How all of this is computed: docs/comparison.md."
+        f"{_teachers(settings)}; {named}. Every budget is a run of its own with its own schedule. Scores are of the "
+        "last epoch on the full test split, with 95 % t-intervals over runs. *Detectable* is the smallest true "
+        "difference, in points, that a single test at 5 % would find in 80 % of all experiments of this size; Holm's "
+        "correction for all lines asks for more. How all of this is computed: docs/comparison.md."
     )
+
+
+def _teachers(settings: ComparisonSettings) -> str:
+    """Return which teachers and seeds there are: intervals speak of other teachers only where each seed has its own."""
+    if settings.teacher_per_seed:
+        return f"Seeds {_listed(settings.seeds)}, each with a teacher trained under it"
+    given = "given this teacher" if len(settings.teachers) == 1 else "given these teachers"
+    return f"Teachers of seeds {_listed(settings.teachers)} (intervals are {given}), seeds {_listed(settings.seeds)}"
 
 
 def _remarks(lines: Sequence[Line]) -> list[str]:

@@ -54,9 +54,9 @@ class Comparison:
         settings = self.settings
         for pair in self.pairs:
             for fraction in sorted(settings.fractions, reverse=True):
-                for teacher in settings.teachers:
-                    seeds = {seed: None for row in settings.methods.values() for seed in row.seeds or settings.seeds}
-                    for seed in seeds:
+                seeds = {seed: None for row in settings.methods.values() for seed in row.seeds or settings.seeds}
+                for seed in seeds:
+                    for teacher in settings.teachers_of(seed):
                         for name, row in settings.methods.items():
                             if row.student != "distilled" and fraction < max(settings.fractions):
                                 continue
@@ -68,10 +68,9 @@ class Comparison:
 
     def experiments(self) -> list[ExperimentSettings]:
         """Return one experiment of every pair: what a command's surroundings must have."""
-        settings, row = self.settings, next(iter(self.settings.methods))
-        return [
-            self.resolve(row, pair=pair, teacher=settings.teachers[0], seed=settings.seeds[0]) for pair in self.pairs
-        ]
+        row, seed = next(iter(self.settings.methods)), self.settings.seeds[0]
+        (teacher, *_) = self.settings.teachers_of(seed)
+        return [self.resolve(row, pair=pair, teacher=teacher, seed=seed) for pair in self.pairs]
 
     def experiment(self, run: RunName) -> ExperimentSettings:
         """Return a run's settings before they are scaled to its budget.
@@ -224,8 +223,9 @@ def load_comparison(path: str | Path, overrides: Iterable[str] = ()) -> Comparis
 def _problems(comparison: Comparison, row: str, pair: str) -> list[str]:
     """Return what is wrong with a row on a pair."""
     settings = comparison.settings
+    (teacher, *others), seed = settings.teachers_of(settings.seeds[0]), settings.seeds[0]
     try:
-        resolved = comparison.resolve(row, pair=pair, teacher=settings.teachers[0], seed=settings.seeds[0])
+        resolved = comparison.resolve(row, pair=pair, teacher=teacher, seed=seed)
     except ValueError as error:
         problems = error.problems if isinstance(error, SettingsError) else (str(error),)
         return [f"methods.{row}: {problem}" for problem in problems]
@@ -234,6 +234,6 @@ def _problems(comparison: Comparison, row: str, pair: str) -> list[str]:
         found.append(f"experiment.workers: every run of a comparison has one worker, got {resolved.workers}.")
     for task in {"accuracy", "agreement", SCORES[settings.score][0].split("/")[0]} - set(resolved.tasks):
         found.append(f"experiment.tasks: expected '{task}' among them; tables need it.")
-    if resolved.teacher.weights is not None and len(settings.teachers) > 1:
+    if resolved.teacher.weights is not None and (others or settings.teacher_per_seed):
         found.append("teachers: a teacher that is given by its weights has no training seeds; give one.")
     return found

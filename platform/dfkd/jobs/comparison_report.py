@@ -10,7 +10,7 @@ from dfkd.cluster.worker import Report
 from dfkd.comparison.leaderboard import make_leaderboard
 from dfkd.comparison.plots import plots, side_by_side
 from dfkd.comparison.results import COMPLETE, ResultsFolder, RunResult
-from dfkd.comparison.tables import full_markdown, parquet
+from dfkd.comparison.tables import full_markdown, parquet, readme_markdown
 from dfkd.config.comparison import Comparison
 from dfkd.jobs.environment import commit, versions
 from dfkd.settings.comparison import RunName
@@ -90,7 +90,8 @@ class Reporter:
         """Whether the run is its row's first, at the largest budget."""
         settings = self._comparison.settings
         seeds = settings.methods[run.row].seeds or settings.seeds
-        return (run.teacher, run.seed, run.fraction) == (settings.teachers[0], seeds[0], max(settings.fractions))
+        (teacher, *_) = settings.teachers_of(seeds[0])
+        return (run.teacher, run.seed, run.fraction) == (teacher, seeds[0], max(settings.fractions))
 
     def conclude(self, parent: Tracker) -> str:
         """Write the leaderboard into the results folder and the parent run; return it as Markdown."""
@@ -106,7 +107,8 @@ class Reporter:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
             parent.log_artifact(name, content)
-        parent.set_description(text)
+        # MLflow keeps the first 8,000 characters: every table of twenty rows is longer.
+        parent.set_description(f"{readme_markdown(settings, lines)}\n\nEvery table: `leaderboard.md` in the artifacts.")
         return text
 
     def _pictures(self) -> dict[str, bytes]:

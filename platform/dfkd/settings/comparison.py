@@ -127,6 +127,20 @@ class BudgetSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RivalSettings:
+    """A claim about the reference: no worse than another row by more than a margin, and cheaper."""
+
+    row: str  # the other row
+    margin: float  # by which the reference's score may lie below; a share
+    published_ratio: float | None = None  # the row's cost over the reference's, as a publication has it
+
+    def __post_init__(self) -> None:
+        check_at_least("margin", self.margin, 0)
+        if self.published_ratio is not None:
+            check_positive("published_ratio", self.published_ratio)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TuningSettings:
     """The search for "tuned" values: the same number of trials, objective and compute for every row that has ranges.
 
@@ -157,6 +171,7 @@ class ComparisonSettings:
     pairs: dict[str, Overlay] = field(default_factory=dict)  # other teachers and students; none: the experiment's own
     methods: dict[str, RowSettings]
     teachers: tuple[int, ...] = (0,)  # training seeds
+    teacher_per_seed: bool = False  # every seed has a teacher of its own, trained under it, in place of `teachers`
     seeds: tuple[int, ...]
     budget: BudgetSettings
     shrink: ShrinkSettings = field(default_factory=ShrinkSettings)  # of every row's preset
@@ -166,6 +181,7 @@ class ComparisonSettings:
         default_factory=dict
     )  # by column: what the features are worth elsewhere
     reference: str  # the row that all others are compared with, pair by pair
+    rival: RivalSettings | None = None  # what the reference is claimed to reach, said in words under the table
     floor: str | None = None  # the row that every method must beat
     ceiling: str | None = None  # the row that learns from the real training images
     tuning: TuningSettings | None = None
@@ -186,12 +202,19 @@ class ComparisonSettings:
         check_seeds("teachers", self.teachers)
         check_seeds("seeds", self.seeds)
         self._check_fractions()
-        for role in ("reference", "floor", "ceiling"):
-            if (row := getattr(self, role)) is not None:
+        if self.teacher_per_seed and self.teachers != (0,):
+            raise ValueError("teachers: with teacher_per_seed the seeds are the teachers' too; leave it out.")
+        roles = {role: getattr(self, role) for role in ("reference", "floor", "ceiling")}
+        for role, row in (roles | {"rival.row": self.rival and self.rival.row}).items():
+            if row is not None:
                 check_choice(role, row, tuple(self.methods))
                 if (student := self.methods[row].student) != "distilled":
                     raise ValueError(f"{role}: the row '{row}' is '{student}' and has no budget; take a method's row.")
         self._check_tuning()
+
+    def teachers_of(self, seed: int) -> tuple[int, ...]:
+        """Return the training seeds of the teachers that a seed's runs have."""
+        return (seed,) if self.teacher_per_seed else self.teachers
 
     def _check_fractions(self) -> None:
         if not self.fractions:
@@ -213,7 +236,7 @@ class ComparisonSettings:
         in_table = {seed for row in self.methods.values() for seed in row.seeds or self.seeds}
         if both := sorted(in_table & set(self.tuning.seeds)):
             raise ValueError(f"tuning.seeds: {both[0]} is in the table too; tuning needs seeds of its own.")
-        if self.tuning.teacher in self.teachers:
+        if self.tuning.teacher in {teacher for seed in in_table for teacher in self.teachers_of(seed)}:
             raise ValueError(
                 f"tuning.teacher: the one of seed {self.tuning.teacher} is in the table too; tuning needs its own."
             )

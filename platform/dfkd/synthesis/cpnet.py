@@ -38,7 +38,8 @@ class CPNet(Banked):
 
     Deviations: the layers to couple with are found by a rule (``find_nodes``), not in a table of four networks; the
     noisy layer is this platform's (``NoisyLinear``); rescaling uses biased variances and BatchNorm's epsilon; crops
-    repeat edge pixels; the student's cosine ends at 0, not at 2e-4. The public code as released stops at its first step
+    repeat edge pixels; the student's cosine ends at 0, not at 2e-4; the student argues in evaluation mode throughout,
+    theirs in an epoch's first batch only. The public code as released stops at its first step
     (it logs a ``loss_dis`` that is never computed); what it would do without that line is what stands here.
 
     Raises:
@@ -57,7 +58,7 @@ class CPNet(Banked):
         self.generator = CoupledGenerator(
             [node.shape for node in nodes], latent_width=settings.noise.width, image_shape=domain.image_shape
         ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        reset_layers(self.generator, generator)
+        self._start_afresh()
         self.remembered = RememberedStatistics(
             pair.teacher, nodes=[node.layer for node in nodes], momentum=settings.statistics_momentum
         )
@@ -69,9 +70,10 @@ class CPNet(Banked):
         self._features: list[Tensor] = []  # [B, D] of the newest pass
 
     def start_epoch(self, epoch: int) -> None:
-        """Start with a fresh generator in every n-th epoch."""
-        if self.settings.reset_generator_every and epoch % self.settings.reset_generator_every == 0:
-            reset_layers(self.generator, self.random)
+        """Start generator and noisy layer afresh in every n-th epoch, and in every n-th after warm-up."""
+        every = self.settings.reset_generator_every
+        if every and (epoch % every == 0 or (epoch - self.warm_up_epochs) % every == 0):
+            self._start_afresh()
 
     def statistics(self) -> AbstractContextManager[BatchNormStatistics]:
         """Hook the teacher's BatchNorm layers, and the classifier to see its features."""
@@ -94,7 +96,7 @@ class CPNet(Banked):
         """Train the generator on one draw of the noisy layer; its best batch goes to the bank."""
         settings = self.settings
         labels = draw_labels(self.class_prior, settings.batch_size, self.random)  # [B]
-        self.noise.start_round(self.random)
+        self.noise.reset_weights(self.random)
         drawn = self.noise.draw(labels, self.random)
         parameters = [*self.generator.parameters(), *self.noise.parameters()]
         optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, betas=settings.betas, fused=True)
@@ -151,6 +153,10 @@ class CPNet(Banked):
             loss = loss + weights.adversarial * (against_student + weights.alignment * alignment)
             terms |= {"adversarial": against_student.detach(), "alignment": alignment.detach()}
         return loss, terms
+
+    def _start_afresh(self) -> None:
+        reset_layers(self.generator, self.random)
+        self.noise.start_round(self.random)  # its BatchNorm too
 
     def parts(self) -> dict[str, Any]:
         """Return generator, noise layer, remembered statistics and the bank. The optimiser is new in every round."""

@@ -45,6 +45,7 @@ class Dafl(Online):
         The paper's total adds KD; its images are detached from the generator, so that term is the student's alone.
         """
         logits, activation = self._ask_teacher(self.domain.normalise(images))
+        self.kept_logits = logits.detach()
         one_hot = one_hot_loss(logits, logits.argmax(dim=1))
         entropy = information_entropy_loss(logits, base=10)
         weights = self.weights
@@ -61,5 +62,5 @@ class Dafl(Online):
         return teacher.classify(features), activation_loss(features)  # type: ignore[operator]
 
     def keep(self, latents: Tensor, images: Tensor) -> Tensor:
-        """The student learns from the very images of the generator's step."""
+        """The student learns from the very images of the generator's step, of which the teacher was asked there."""
         return images

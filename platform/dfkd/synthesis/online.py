@@ -41,6 +41,7 @@ class Online(ABC):
         self._turn = settings
         self._newest: Tensor | None = None
         self._kept: Tensor | None = None
+        self.kept_logits: Tensor | None = None  # the teacher's, of the images that were kept, once they are known
         self.generator = build_generator(
             settings.generator, latent_width=settings.latent_width, image_shape=domain.image_shape
         ).to(pair.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -73,6 +74,7 @@ class Online(ABC):
         for group in self.optimizer.param_groups:
             group["lr"] = self._turn.learning_rate * self._turn.decay.share(progress)
         terms: dict[str, Tensor] = {}
+        self.kept_logits = None
         with self.pair.frozen_student() as student, self._statistics() as statistics:
             student.train(self.student_trains)
             for _ in range(self._turn.generator_steps):
@@ -101,7 +103,8 @@ class Online(ABC):
         else:
             assert batch_size <= len(self._kept), (batch_size, len(self._kept))  # ExperimentSettings sees to it
             self._newest = self._kept[:batch_size]
-        return SyntheticBatch(images=self._newest)
+        logits = None if self.kept_logits is None else self.kept_logits[:batch_size]
+        return SyntheticBatch(images=self._newest, teacher_logits=logits)
 
     def watch(self) -> AbstractContextManager[object] | None:
         """Nothing is hooked."""
@@ -110,7 +113,9 @@ class Online(ABC):
     def student_loss(
         self, batch: SyntheticBatch, teacher_logits: Tensor, output: StudentOutput, gather: Gather
     ) -> StudentLoss:
-        """Nothing beside KD."""
+        """Nothing beside KD. What the teacher says of images that are kept for a turn holds for all of its steps."""
+        if self._kept is not None:
+            self.kept_logits = teacher_logits.detach()
         return StudentLoss({}, {})
 
     def preview(self) -> Tensor | None:

@@ -46,11 +46,13 @@ class SyntheticBatch:
         images: [B, C, H, W] in [0, 1].
         labels: [B], the class each image was made for; None where a method has none.
         sources: [B], the noise source of each image.
+        teacher_logits: [B, K] of these very images, where a method has them already: the teacher is not asked again.
     """
 
     images: Tensor
     labels: Tensor | None = None
     sources: Tensor | None = None
+    teacher_logits: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

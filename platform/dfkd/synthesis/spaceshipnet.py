@@ -6,8 +6,9 @@ and its public code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -97,10 +98,16 @@ class SpaceshipNet(Banked):
         terms = {"one_hot": one_hot.detach(), "batch_norm": batch_norm.detach(), "label_match": hits}
         return weights.one_hot * one_hot + weights.batch_norm * batch_norm, terms
 
-    @torch.no_grad()
     def sample(self, batch_size: int) -> SyntheticBatch:
         """Decode features of one random stage with the generator as it stands, mostly after exchanging channels."""
-        index = self._coin.randrange(len(self.settings.stages))
+        return self._coin.choice(self.ways_to_sample(batch_size))()
+
+    def ways_to_sample(self, batch_size: int) -> list[Callable[[], SyntheticBatch]]:
+        """Return what ``sample`` chooses from, each as likely: one way a stage, of different cost."""
+        return [partial(self._decode, index, batch_size) for index in range(len(self.settings.stages))]
+
+    @torch.no_grad()
+    def _decode(self, index: int, batch_size: int) -> SyntheticBatch:
         features = self.feature_bank.sample(index, batch_size, generator=self.random)  # [B, C, h, w]
         if self._coin.random() < self.settings.exchange_probability:
             features = exchange_channels(features, self.random)

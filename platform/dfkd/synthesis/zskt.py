@@ -2,7 +2,8 @@
 
 Source: Micaelli and Storkey, Zero-shot Knowledge Transfer via Adversarial Belief Matching, NeurIPS 2019, algorithm 1,
 and its public code (github.com/polo5/ZeroShotKnowledgeTransfer), which is followed where it says more: the student
-stays in training mode throughout, gradients are clipped, and attention is compared as in Zagoruyko and Komodakis' code.
+stays in training mode throughout, gradients are clipped, the teacher is asked once for all steps of a turn, and
+attention is compared as in Zagoruyko and Komodakis' code.
 Deviation: the generator ends in a sigmoid and the teacher's normalisation, theirs in a BatchNorm.
 """
 
@@ -41,6 +42,7 @@ class Zskt(Online):
         # The public code takes the mean of KL over classes too; beta stands against that.
         self.attention_weight = settings.attention_weight * domain.num_classes
         self.maps: tuple[FeatureMaps, ...] = ()  # the teacher's and the student's
+        self._teacher_maps: dict[tuple[int, int], Tensor] = {}  # of this turn's images
         if settings.attention_weight:
             self.maps = tuple(FeatureMaps(network, domain.image_shape) for network in (pair.teacher, pair.student))
             for maps in self.maps:
@@ -74,10 +76,14 @@ class Zskt(Online):
         self, batch: SyntheticBatch, teacher_logits: Tensor, output: StudentOutput, gather: Gather
     ) -> StudentLoss:
         """``beta sum_l AT_l`` over the resolutions of which both networks have a feature map."""
+        super().student_loss(batch, teacher_logits, output, gather)
         if not self.maps:
             return StudentLoss({}, {})
-        of_teacher, of_student = (maps.latest for maps in self.maps)
-        attention = torch.stack([attention_transfer_loss(of_student[size], of_teacher[size]) for size in self.sizes])
+        of_teacher, of_student = self.maps
+        if batch.teacher_logits is None:  # the first step of a turn: later ones do not ask the teacher
+            self._teacher_maps = dict(of_teacher.latest)
+        pairs = ((of_student.latest[size], self._teacher_maps[size]) for size in self.sizes)
+        attention = torch.stack([attention_transfer_loss(student, teacher) for student, teacher in pairs])
         return StudentLoss({"attention": self.attention_weight * attention.sum()}, {})
 
 

@@ -85,8 +85,8 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
     run_id = options.name or f"distill-{settings_key(settings)}-{unique}"
     folder = open_run_folder(home / "distillations" / run_id, options.tracking.told(settings))
     storage = options.storage or known_storage(folder)
-    check_reachable(tracking_uri)
     try_given_teacher(settings.teacher, tracking_uri)
+    check_reachable(tracking_uri)
     curve = Curve(folder / "curve.json")
     with _cluster_for(settings, tracking_uri=tracking_uri, storage=storage):
         shared = None if storage is None else resolve_storage(storage, name=run_id)

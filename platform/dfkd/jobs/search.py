@@ -68,8 +68,8 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
     tracking_uri = resolve_tracking_uri(options.tracking_uri, home=home)
     earlier = find_search_folder(home, space) if options.resume else None
     json_file = open_output(options.json_file)
-    check_reachable(tracking_uri)
     try_given_teacher(space.resolve({}).teacher, tracking_uri)
+    check_reachable(tracking_uri)
     with connected():
         check_cluster(space, tracking_uri=tracking_uri, storage=storage_for(options.storage, earlier))
         space = with_checks_that_fit(space, console)

@@ -67,7 +67,8 @@ def test_a_map_names_classes_and_sources(
     text = content.decode()
     for name in tiny_materials.teacher.class_names:
         assert f'"name":"{name}"' in text
-    assert '"noise source 1"' in text and '"noise source 2"' in text
+    for source in (1, 2):  # of a point, and of the legend that explains its shape
+        assert f'"noise source {source}"' in text and f'"name":"noise source {source}"' in text
     assert f"features of {IMAGES} synthetic images" in text
     assert "what it was made for" in text
 

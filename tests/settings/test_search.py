@@ -87,9 +87,15 @@ def test_halving_keeps_fewer_trials_than_it_had() -> None:
 
 
 def test_a_sensitive_profile_has_no_previews_whatever_stands_beside_it() -> None:
-    assert TrackingSettings(image_every=2).previews_every == 2
-    assert TrackingSettings(profile="sensitive", image_every=2).previews_every == 0
+    assert TrackingSettings(image_every=2).previews_every(100) == 2
+    assert TrackingSettings(profile="sensitive", image_every=2).previews_every(100) == 0
+    assert TrackingSettings(images=False).previews_every(100) == 0
     assert not TrackingSettings(images=False).is_sensitive
+
+
+@pytest.mark.parametrize(("epochs", "every"), [(1, 1), (13, 1), (20, 1), (21, 2), (320, 16)])
+def test_a_short_run_has_a_preview_an_epoch_and_a_long_one_twenty(epochs: int, every: int) -> None:
+    assert TrackingSettings().previews_every(epochs) == every
 
 
 def test_a_sensitive_profile_tells_numbers_in_place_of_class_names() -> None:

@@ -29,6 +29,7 @@ def card() -> StudentCard:
         seed=3,
         commit="deadbeef",
         versions={"torch": "2.14.1"},
+        scored_on="the test split of digits (360 images)",
     )
 
 
@@ -38,6 +39,7 @@ def test_a_card_says_all_that_a_user_must_know(card: StudentCard) -> None:
         "CAE-DFKD (our reading)", "abc123", "12.5% of the teacher's", "agreement = 0.875", "no real image", "f00",
         "deadbeef", "torch 2.14.1", "(1 x 8 x 8) into one of 10 classes", "0.05 MB", "0.5 ms an image on cpu",
         "## Limits", "| test/accuracy | 0.9700 |", '"one_hot": 0.5', "seed 3",
+        "on the test split of digits (360 images)",
     ):  # fmt: skip
         assert fact in text
 

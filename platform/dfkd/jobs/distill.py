@@ -117,7 +117,8 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
             log_student_inputs(run, settings, data, materials)
             curve.start()
             listener = _listener(run, console, curve, total_epochs=settings.total_epochs)
-            _train(settings, materials, checkpoints, listener, image_every=options.tracking.previews_every)
+            image_every = options.tracking.previews_every(settings.total_epochs)
+            _train(settings, materials, checkpoints, listener, image_every=image_every)
             state = CheckpointStore(checkpoints).newest(rank=0, world_size=settings.workers)
             assert state is not None  # the last epoch always leaves a checkpoint
             student = load_student(settings, teacher, state)

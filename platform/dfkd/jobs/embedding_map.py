@@ -72,6 +72,14 @@ def _draw(plane: Tensor, classes: Tensor, sources: Tensor, class_names: tuple[st
             },
             text=[f"noise source {source + 1}" for source in sources[rows].tolist()],
         )
+    for source in sources.unique().tolist():  # what the shapes mean, for a picture that is printed
+        figure.add_scatter(
+            x=[None],
+            y=[None],
+            mode="markers",
+            name=f"noise source {source + 1}",
+            marker={"color": "grey", "symbol": SYMBOLS[source % len(SYMBOLS)]},
+        )
     figure.update_layout(
         title=f"The student's features of {len(plane)} synthetic images (t-SNE)<br>"
         f"<sup>colour: {coloured_by}; shape: noise source</sup>",

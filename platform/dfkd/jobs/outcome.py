@@ -186,6 +186,7 @@ def make_card(
 ) -> StudentCard:
     """Return the card of the chosen student."""
     teacher, objective = running.materials.teacher, running.space.settings.objective
+    test = running.data.test
     return StudentCard(
         method=settings.synthesis.TITLE,
         teacher_name=teacher.architecture,
@@ -209,6 +210,7 @@ def make_card(
         image_shape=teacher.image_shape,
         latency=latency_in_words(student, teacher.image_shape),
         teacher_provenance=settings.teacher.trust,
+        scored_on=f"the test split of {running.data.title} ({len(test):,} images)" if test is not None else None,
     )
 
 

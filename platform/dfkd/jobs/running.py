@@ -47,11 +47,12 @@ class Running:
         self, *, workers: int | None = None, seed: int | None = None, student_epochs: int | None = None
     ) -> TrialPlan:
         """Return what the trials of a phase share; workers, seed and epochs are those of the search unless given."""
+        default = self.space.resolve({})
         return TrialPlan(
             space=self.space,
             storage=self.storage,
-            workers=workers or self.space.resolve({}).workers,
-            image_every=self.space.settings.tracking.previews_every,
+            workers=workers or default.workers,
+            image_every=self.space.settings.tracking.previews_every(default.total_epochs),
             seed=seed,
             student_epochs=student_epochs,
         )

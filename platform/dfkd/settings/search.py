@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -150,6 +151,9 @@ class SamplerSettings:
         return f"tpe, which draws its first {self.startup_trials} at random"
 
 
+PREVIEWS = 20  # grids of a run, some hundred kB each
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrackingSettings:
     """What is tracked besides settings and metrics.
@@ -161,20 +165,22 @@ class TrackingSettings:
 
     profile: Literal["open", "sensitive"] = "open"
     images: bool = True  # grids of synthetic images
-    image_every: int = 5  # epochs
+    image_every: int | None = None  # epochs; None: as often as a run gives 20, after every epoch of a short one
 
     def __post_init__(self) -> None:
-        check_at_least("image_every", self.image_every, 1)
+        if self.image_every is not None:
+            check_at_least("image_every", self.image_every, 1)
 
     @property
     def is_sensitive(self) -> bool:
         """Whether synthetic images and class names go no further than the training."""
         return self.profile == "sensitive"
 
-    @property
-    def previews_every(self) -> int:
-        """Epochs between two grids of synthetic images; 0 where there are none."""
-        return self.image_every if self.images and not self.is_sensitive else 0
+    def previews_every(self, epochs: int) -> int:
+        """Return the epochs between two grids of synthetic images in a run of so many; 0 where there are none."""
+        if not self.images or self.is_sensitive:
+            return 0
+        return self.image_every or math.ceil(epochs / PREVIEWS)
 
     def told(self, settings: ExperimentSettings) -> ExperimentSettings:
         """Return an experiment's settings as anybody may read them."""

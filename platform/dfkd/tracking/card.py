@@ -68,6 +68,7 @@ class StudentCard:
     image_shape: tuple[int, int, int]
     latency: str
     teacher_provenance: Literal["trusted", "unknown"] = "unknown"
+    scored_on: str | None = None  # which images gave the scores, in words; None: there were none
 
     def summary(self) -> str:
         """Return the card without the settings: what MLflow shows beside a version."""
@@ -89,6 +90,7 @@ class StudentCard:
             f"**Code** commit {self.commit}; " + ", ".join(f"{name} {v}" for name, v in self.versions.items()),
         ]
         scores = ["| score | value |", "|---|---|", *(f"| {name} | {v:.4f} |" for name, v in self.scores.items())]
+        lines += [f"**Scores** on {self.scored_on}; settings in `card.md` beside its weights"] if self.scored_on else []
         return "\n\n".join([*lines, "\n".join(scores), f"## Limits\n\n{_LIMITS}", self._no_guarantee()])
 
     def _no_guarantee(self) -> str:

@@ -28,15 +28,15 @@ from playwright.sync_api import ConsoleMessage, Error, Page, sync_playwright
 
 from dfkd.tracking.connection import TRAINING_PAGES
 
-#: What MLflow's own pages (3.17) write to the console as errors, whatever they show.
+#: What MLflow's own pages (3.17) write to the console as errors, whatever they show: text, and the end of the address
+#: that it is about. A store without users has no current one.
 MLFLOWS_OWN_ERRORS = (
-    "Failed to load resource: the server responded with a status of 404",
-    "Warning: ",
-    "net::ERR_",
-    "ResizeObserver",
+    ("Failed to load resource: the server responded with a status of 404", "/mlflow/users/current"),
+    ("null ResizeObserver loop completed with undelivered notifications.", ""),
 )
 SECONDS = 120  # that a page, or the server's start, may take
 COLOURS = 128
+IMAGES = "synthetic images"  # how runs call their pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +48,14 @@ class Shot:
         address: within the UI, from `#` on.
         texts: that the page must show.
         scroll: text to bring to the top first.
+        has_slider: whether the page shows pictures of several steps, of which a slider chooses one.
     """
 
     name: str
     address: str
     texts: tuple[str, ...]
     scroll: str | None = None
+    has_slider: bool = False
 
 
 def main() -> None:
@@ -103,6 +105,13 @@ def shots_of(store: str, name: str) -> list[Shot]:
             address=f"{where}/runs/{trial.info.run_id}/model-metrics",
             texts=("distillation", "kd"),
         ),
+        Shot(
+            name="images",
+            address=f"{where}/runs/{trial.info.run_id}/model-metrics",
+            texts=(IMAGES,),
+            scroll=IMAGES,
+            has_slider=True,
+        ),
         Shot(name="trial", address=f"{where}/runs/{trial.info.run_id}", texts=("distillation.learning_rate",)),
         Shot(name="model", address=f"/models/{name}", texts=("champion",)),
         Shot(name="version", address=f"/models/{name}/versions/{version}", texts=("privacy guarantee",)),
@@ -120,6 +129,8 @@ def take(shots: list[Shot], address: str, output: Path, *, chromium: str) -> lis
             said, broken = _listen(page)
             page.goto(f"{address}/#{shot.address}{TRAINING_PAGES}", timeout=1000 * SECONDS)
             problems += _look_for(page, shot)
+            if shot.has_slider:
+                problems += _move_slider(page, shot)
             problems += [f"{shot.name}: the console says: {each.text[:300]}" for each in said if _is_complaint(each)]
             problems += [f"{shot.name}: the page broke: {each.message[:300]}" for each in broken]
             file = output / f"mlflow-{shot.name}.png"
@@ -140,14 +151,18 @@ def _listen(page: Page) -> tuple[list[ConsoleMessage], list[Error]]:
 
 
 def _is_complaint(message: ConsoleMessage) -> bool:
-    return message.type == "error" and not any(known in message.text for known in MLFLOWS_OWN_ERRORS)
+    address = message.location.get("url", "")
+    known = any(message.text.startswith(text) and address.endswith(end) for text, end in MLFLOWS_OWN_ERRORS)
+    return message.type == "error" and not known
 
 
 def _look_for(page: Page, shot: Shot) -> list[str]:
     missing = []
     for text in shot.texts:
         try:
-            page.get_by_text(text).first.wait_for(state="attached", timeout=1000 * SECONDS)
+            if shot.scroll is not None:
+                _scroll_to(page, text)
+            page.get_by_text(text).first.wait_for(state="visible", timeout=1000 * SECONDS)
         except Exception as error:  # a timeout of Playwright's own kind
             missing.append(f"{shot.name} ({shot.address}): does not show '{text}' ({type(error).__name__})")
     closing, whole = page.get_by_role("button", name="Close"), page.get_by_text("Show more", exact=True)
@@ -158,6 +173,36 @@ def _look_for(page: Page, shot: Shot) -> list[str]:
         page.get_by_text(shot.scroll, exact=True).first.evaluate("element => element.scrollIntoView()")
     page.wait_for_timeout(2000)  # charts draw themselves
     return missing
+
+
+def _scroll_to(page: Page, text: str) -> None:
+    """Turn the wheel until the text is there: MLflow makes a section when it comes near the window."""
+    page.get_by_text("Model metrics").first.wait_for(timeout=1000 * SECONDS)
+    page.mouse.move(500, 500)
+    for _ in range(60):
+        if page.get_by_text(text).count():
+            page.get_by_text(text).first.scroll_into_view_if_needed()
+            return
+        page.mouse.wheel(0, 300)
+        page.wait_for_timeout(300)
+
+
+def _move_slider(page: Page, shot: Shot) -> list[str]:
+    """Move the slider of the pictures a step on; return a problem unless another picture is shown then."""
+    slider, picture = page.get_by_role("slider").first, page.locator("img[src*='get-artifact']").first
+    try:
+        slider.wait_for(state="visible", timeout=1000 * SECONDS)
+        picture.wait_for(state="visible", timeout=1000 * SECONDS)
+        before = picture.get_attribute("src")
+        slider.focus()
+        page.keyboard.press("ArrowRight")  # MLflow puts it at the first step
+        for _ in range(SECONDS):
+            page.wait_for_timeout(1000)
+            if picture.get_attribute("src", timeout=1000 * SECONDS) != before:
+                return []
+    except Error as error:
+        return [f"{shot.name}: no slider with pictures ({str(error).splitlines()[0]})"]
+    return [f"{shot.name}: the slider does not change the picture '{before}'"]
 
 
 @contextmanager

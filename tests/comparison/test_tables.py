@@ -78,6 +78,22 @@ def test_bounds_and_tuned_lines_take_no_place_among_presets(settings: Settings, 
     assert tuned == "First places, tuned: at 1 of the budget Theirs."
 
 
+def test_a_backdoor_has_a_table_where_it_was_looked_for(settings: Settings, result: Make) -> None:
+    plain = make_leaderboard(settings(), [result("ours", 0, 0.7)])
+    assert "Backdoor" not in full_markdown(settings(), plain)
+    opens = {"success": 0.9, "without_patch": 0.01, "teacher_success": 1.0, "teacher_without_patch": 0.0}
+    found = [result("ours", seed, 0.7) for seed in (0, 1)]
+    poisoned = [
+        dataclasses.replace(each, test=each.test | {f"backdoor/{name}": value for name, value in opens.items()})
+        for each in found
+    ]
+    lines = make_leaderboard(settings(), poisoned)
+    row = "| Ours | preset | 2 | 90.00 +- 0.00 % | 1.00 +- 0.00 % | 100.00 +- 0.00 % | 0.00 +- 0.00 % |"
+    assert row in full_markdown(settings(), lines) and row in readme_markdown(settings(), lines)
+    (stored,) = pq.read_table(io.BytesIO(parquet(lines))).to_pylist()
+    assert stored["backdoor/success"] == pytest.approx(0.9)
+
+
 def test_the_claim_against_the_rival_is_judged_by_the_lower_end(settings: Settings, result: Make) -> None:
     made = settings(rival=RivalSettings(row="theirs", margin=0.05, published_ratio=1.71), ceiling="ours", seeds=(0, 1))
 

@@ -27,6 +27,6 @@ def test_a_search_can_be_read_in_the_ui(run: Callable[..., Any], tmp_path: Path)
     script = [sys.executable, ROOT / "docs" / "_site" / "screenshots.py", "smoke", "--home", home, "--output", pictures]
     done = subprocess.run(script, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
-    names = ("runs", "search", "charts", "trial", "model", "version")
+    names = ("runs", "search", "charts", "images", "trial", "model", "version")
     assert {file.name for file in pictures.iterdir()} == {f"mlflow-{name}.png" for name in names}
     assert all(Image.open(file).size == (1280, 800) for file in pictures.iterdir())

@@ -13,6 +13,7 @@ from dfkd.comparison.results import COMPLETE, RunResult
 from dfkd.comparison.statistics import Interval, PairedDifference, holm, mean_interval, paired_difference
 from dfkd.settings.comparison import SCORES, Column, ComparisonSettings
 
+BACKDOOR = ("success", "without_patch", "teacher_success", "teacher_without_patch")  # numbers of the task `backdoor`
 CHANCE_MARGIN = 0.05  # a student within it of guessing has collapsed
 Cell = tuple[int, int]  # the teacher's training seed, and the seed
 
@@ -55,6 +56,8 @@ class Line:
         peak_memory: largest, in bytes, of process and accelerator.
         transfer: scores on other tasks, by column.
         reached: by share of the ceiling; empty without a ceiling.
+        backdoor: of the task of that name, where it was asked for: how often student and teacher give images of other
+            classes to the backdoor's, with the patch (``success``) and without.
         collapsed: runs whose student guesses, as "teacher 0, seed 3".
         failed: runs that gave no student, and why.
         notes: of scaling to the budget.
@@ -78,6 +81,7 @@ class Line:
     peak_memory: dict[str, float] = field(default_factory=dict)
     transfer: dict[str, TransferScore] = field(default_factory=dict)
     reached: dict[float, Reached] = field(default_factory=dict)
+    backdoor: dict[str, Interval] = field(default_factory=dict)
     collapsed: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -171,6 +175,7 @@ def _line(settings: ComparisonSettings, found: Sequence[RunResult]) -> Line:
             column: TransferScore(score=mean_interval([r.transfer[column] for r in well if column in r.transfer]))
             for column in settings.transfer
         },
+        backdoor=_backdoor(well),
         seconds=_means([result.seconds for result in well]),
         macs=_means([result.macs for result in well]),
         peak_memory=_largest([result.peak_memory for result in well]),
@@ -178,6 +183,12 @@ def _line(settings: ComparisonSettings, found: Sequence[RunResult]) -> Line:
         failed=tuple(f"{_named(result)}: {result.reason}" for result in found if result.status != COMPLETE),
         notes=tuple(dict.fromkeys(note for result in well for note in result.notes)),
     )
+
+
+def _backdoor(well: Sequence[RunResult]) -> dict[str, Interval]:
+    if not well or not all("backdoor/success" in result.test for result in well):
+        return {}
+    return {name: mean_interval([result.test[f"backdoor/{name}"] for result in well]) for name in BACKDOOR}
 
 
 def _correct_transfer(settings: ComparisonSettings, lines: Sequence[Line]) -> None:

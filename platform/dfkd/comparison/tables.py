@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfkd.comparison.efficiency import SHARES
-from dfkd.comparison.leaderboard import Line
+from dfkd.comparison.leaderboard import BACKDOOR, Line
 from dfkd.comparison.statistics import Interval
 from dfkd.settings.comparison import BudgetSettings, ComparisonSettings
 
@@ -26,7 +26,8 @@ def full_markdown(settings: ComparisonSettings, lines: Sequence[Line]) -> str:
     parts = [f"# {settings.title or settings.name}", _how_to_read(settings)]
     for (pair, fraction), group in _groups(lines):
         parts.append(f"## {heading(settings, pair, fraction)}")
-        parts += [score_table(settings, group), *transfer_tables(settings, group), cost_table(group)]
+        parts += [score_table(settings, group), *backdoor_table(group), *transfer_tables(settings, group)]
+        parts.append(cost_table(group))
         if settings.ceiling is not None:
             parts.append(efficiency_table(settings, group))
         parts += [*_remarks(group), *below_floor(settings, group)]
@@ -41,7 +42,7 @@ def readme_markdown(settings: ComparisonSettings, lines: Sequence[Line]) -> str:
     for (pair, fraction), group in _groups(lines):
         if fraction == largest:
             parts.append(f"**{settings.title or settings.name}**, {heading(settings, pair, fraction)}")
-            parts += [score_table(settings, group), *transfer_tables(settings, group)]
+            parts += [score_table(settings, group), *backdoor_table(group), *transfer_tables(settings, group)]
             parts += [*_remarks(group), *below_floor(settings, group)]
     return "\n\n".join([*parts, *claim(settings, lines), *stability(lines)])
 
@@ -88,6 +89,19 @@ def score_table(settings: ComparisonSettings, lines: Sequence[Line]) -> str:
             ]
         )
     return table(head, rows)
+
+
+def backdoor_table(lines: Sequence[Line]) -> list[str]:
+    """Return how often the backdoor of a poisoned teacher opens, in the student and in the teacher; with its title."""
+    if not any(line.backdoor for line in lines):
+        return []
+    head = ["method", "settings", "n", "student, patch", "student, no patch", "teacher, patch", "teacher, no patch"]
+    rows = [
+        [line.title, line.column, str(line.score.n), *(percent(line.backdoor[name]) for name in BACKDOOR)]
+        for line in lines
+        if line.backdoor
+    ]
+    return ["Backdoor: share of test images of other classes that are given to the backdoor's.", table(head, rows)]
 
 
 def transfer_tables(settings: ComparisonSettings, lines: Sequence[Line]) -> list[str]:
@@ -244,6 +258,8 @@ def _flat(line: Line) -> dict[str, Any]:
         row |= {"difference_low": line.difference.interval.low, "difference_high": line.difference.interval.high}
         row |= {"p_value": line.difference.p_value, "p_value_holm": line.p_value}
         row |= {"detectable": line.difference.detectable}
+    for name, opens in line.backdoor.items():
+        row |= {f"backdoor/{name}": opens.mean, f"backdoor/{name}_half_width": opens.half_width}
     for name, each in line.transfer.items():
         row |= {f"transfer/{name}": each.score.mean, f"transfer/{name}_half_width": each.score.half_width}
         row |= {f"transfer/{name}_n": each.score.n, f"transfer/{name}_p_value_holm": each.p_value}

@@ -95,9 +95,18 @@ def test_a_comparison_from_the_file_to_the_leaderboard_over_an_interruption(
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
     assert "KD on random noise" in parent.data.tags["mlflow.note.content"]
     client = import_mlflow().MlflowClient(f"sqlite:///{home}/mlflow.db")
-    assert {"leaderboard.md", "leaderboard.parquet"} <= {
-        found.path for found in client.list_artifacts(parent.info.run_id)
-    }
+    tracked = {found.path for found in client.list_artifacts(parent.info.run_id)}
+    assert {"leaderboard.md", "leaderboard.parquet", "plots", "samples.png"} <= tracked
+    (plot,) = client.list_artifacts(parent.info.run_id, "plots")
+    assert plot.path == "plots/score_against_budget.html"
+
+    report = tmp_path / "report.html"
+    told = run("report.py", parent.info.run_id, "--home", str(home), "--output", str(report))
+    assert told.status == 0, told.errors
+    page = report.read_text()
+    assert "of these before the student learns" in page  # a table that the description leaves out
+    assert "<figcaption>score by budget</figcaption>" in page and "<figcaption>all methods</figcaption>" in page
+    assert (tmp_path / "report-figures" / "score_by_budget.svg").exists()
 
     again = run("compare.py", file, *places, "--set", "experiment.dataset.crop_padding=2")
     assert again.status == 2 and "results of two are not mixed" in again.errors

@@ -25,6 +25,7 @@ from dfkd.tracking.run_reading import RecordedRun, RunReader
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 SHOWN_CURVES = 12
 FIGURES = (
+    "score by budget",
     "objective by trial", "objective by setting", "objective by epoch", "scores by epoch", "losses", "confusion matrix",
 )  # fmt: skip
 SCORES = ("probe/agreement", "val/accuracy/top1", "val/agreement/top1")
@@ -77,6 +78,8 @@ def _figure_file(folder: Path, title: str) -> Path:
 def draw(reader: RunReader, facts: ReportFacts) -> dict[str, str]:
     """Return the figures by title, as SVG."""
     figures: dict[str, str] = {}
+    if facts.by_budget:
+        figures["score by budget"] = draw_curves(facts.by_budget, x="percent of the budget", y="score")
     objective, run = facts.objective, facts.run
     trials = [child for child in facts.children if "dfkd.trial" in child.tags]
     if objective is not None and trials:

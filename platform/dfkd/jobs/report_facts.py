@@ -6,7 +6,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -63,6 +63,8 @@ class ReportFacts:
         confusion: ``classes`` and ``matrix`` of the student on the test split.
         pictures: PNG files by title.
         cards: Markdown by registry address.
+        leaderboard: Markdown of a comparison's tables, all of them; None for other runs.
+        by_budget: of a comparison: percent of the budget and score, by method.
     """
 
     run: RecordedRun
@@ -75,6 +77,8 @@ class ReportFacts:
     confusion: Mapping[str, Any] | None
     pictures: Mapping[str, bytes]
     cards: Mapping[str, str]
+    leaderboard: str | None = None
+    by_budget: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
 
     def further_value(self, child: RecordedRun, name: str) -> float | None:
         """Return a trial's value of one of the other objectives; None without."""
@@ -131,7 +135,20 @@ def gather(reader: RunReader, run: RecordedRun) -> ReportFacts:
         confusion=_json(reader, run, "confusion_matrix.json"),
         pictures=_pictures(reader, run, children),
         cards=dict(reader.registered(run)),
+        leaderboard=None if (tables := reader.file(run, "leaderboard.md")) is None else tables.decode(),
+        by_budget=_by_budget(reader, run),
     )
+
+
+def _by_budget(reader: RunReader, run: RecordedRun) -> dict[str, list[tuple[float, float]]]:
+    """Return the scores of a comparison's methods; students without a budget have no place in it."""
+    content = reader.file(run, "leaderboard.parquet")
+    found: dict[str, list[tuple[float, float]]] = {}
+    for row in [] if content is None else pq.read_table(io.BytesIO(content)).to_pylist():
+        if row.get("macs/total") and not math.isnan(row["score"]):
+            name = f"{row['pair']} {row['title']} ({row['column']})".strip()
+            found.setdefault(name, []).append((100 * row["fraction"], row["score"]))
+    return {name: sorted(points) for name, points in found.items()}
 
 
 def _objective(space: Mapping[str, Any]) -> ObjectiveOf | None:

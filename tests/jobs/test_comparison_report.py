@@ -28,6 +28,7 @@ def test_a_student_that_was_not_distilled_is_told_with_its_scores_and_without_a_
         test={"accuracy/top1": 0.1, "accuracy/teacher_top1": 0.9, "agreement/top1": 0.1},
         best_epoch={"epoch": 0, "score": 0.1},
         transfer={"ten_shot": 0.4},
+        made_with={"commit": "c0ffee", "teacher": "abc123"},
     )
     folder.write(result)
     with MlflowTracking(uri, tmp_path, "made") as tracking:
@@ -41,4 +42,5 @@ def test_a_student_that_was_not_distilled_is_told_with_its_scores_and_without_a_
     runs = client.search_runs([experiment.experiment_id], "tags.`dfkd.kind` = 'comparison run'")
     assert [run.info.status for run in runs] == ["FINISHED"]
     assert runs[0].data.metrics["transfer/ten_shot"] == 0.4 and runs[0].data.metrics["test/accuracy/top1"] == 0.1
+    assert runs[0].data.tags["teacher_hash"] == "abc123" and runs[0].data.tags["commit"] == "c0ffee"
     assert "student.architecture" in runs[0].data.params and "synthesis.method" not in runs[0].data.params

@@ -60,9 +60,9 @@ class Reporter:
         distilled = self._comparison.settings.methods[result.run.row].student == "distilled"
         unused = () if distilled else ("synthesis", "distillation", "label_embeddings")
         child.log_params(flatten({part: value for part, value in result.settings.items() if part not in unused}))
-        child.set_tags(
-            {"commit": str(result.made_with.get("commit"))} | ({"error": result.reason} if result.reason else {})
-        )
+        tags = {"commit": "commit", "teacher_hash": "teacher"}  # by what a result file calls them
+        child.set_tags({tag: str(result.made_with[name]) for tag, name in tags.items() if name in result.made_with})
+        child.set_tags({"error": result.reason} if result.reason else {})
         for report in reports:
             metrics = {key: value for key, value in report.items() if "/" in key and not key.startswith("test/")}
             child.log_metrics(metrics, step=report["epoch"])

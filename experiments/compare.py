@@ -64,7 +64,9 @@ def main() -> None:
         )
         comparison = prepare_comparison(arguments.comparison, arguments.set, options, to_tune=arguments.tune)
         for experiment in comparison.experiments():
-            check_surroundings(experiment, home=arguments.home, tracking_uri=arguments.tracking_uri, ray=True)
+            check_surroundings(
+                experiment, home=arguments.home, tracking_uri=arguments.tracking_uri, ray=True, embeds=True
+            )
         console.say(f"{arguments.comparison}: checked; loading torch, Ray and MLflow")
         from dfkd.jobs.compare import run_comparison, run_tuning
 

@@ -57,7 +57,9 @@ def main() -> None:
         settings, tracking = load_experiment(arguments.config, [*arguments.set, *workers])
         if arguments.name is not None:
             check_name("--name", arguments.name)
-        check_surroundings(settings, home=arguments.home, tracking_uri=arguments.tracking_uri, ray=settings.workers > 1)
+        check_surroundings(
+            settings, home=arguments.home, tracking_uri=arguments.tracking_uri, ray=settings.workers > 1, embeds=True
+        )
         from dfkd.jobs.distill import DistillOptions, run_distillation
 
         options = DistillOptions(

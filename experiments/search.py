@@ -49,7 +49,7 @@ def main() -> None:
     with run_command(interrupted=going_on()) as console:
         space = load_space(arguments.space, arguments.set, trials=arguments.trials)
         experiment = space.resolve({})
-        check_surroundings(experiment, home=arguments.home, tracking_uri=arguments.tracking_uri, ray=True)
+        check_surroundings(experiment, home=arguments.home, tracking_uri=arguments.tracking_uri, ray=True, embeds=True)
         options = SearchOptions(
             home=arguments.home,
             tracking_uri=arguments.tracking_uri,

@@ -48,6 +48,12 @@ def test_every_method_and_baseline_is_compared_on_the_small_data_sets(name: str)
     assert (comparison.settings.floor, comparison.settings.ceiling) == ("random_noise", "real_images")
 
 
+def test_every_method_is_put_to_a_poisoned_teacher() -> None:
+    comparison = load_comparison(FOLDER / "digits_poisoned.yaml")
+    assert methods_of(comparison) == EVERY_METHOD
+    assert all("backdoor" in each.tasks and each.teacher.training.poison for each in comparison.experiments())
+
+
 def test_every_method_gets_the_same_tuning() -> None:
     settings = load_comparison(FOLDER / "digits.yaml").settings
     tuned = {name: row for name, row in settings.methods.items() if "tuned" in row.columns}

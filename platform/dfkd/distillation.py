@@ -174,6 +174,7 @@ def student_step(run: Distillation) -> dict[str, Tensor]:
     teacher = run.folded_teacher if watching is None else run.pair.teacher
     with nullcontext() if watching is None else watching:
         teacher_logits = batch.teacher_logits
+        assert teacher_logits is None or not run.synthesizer.augments, "answers to other images than the student sees"
         if teacher_logits is None:
             teacher_logits = teacher(images)  # frozen: there is no graph but what a method's hooks start
         logits, projections = run.parallel_network(images)

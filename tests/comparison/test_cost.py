@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dfkd.assembly import Materials, build_distillation
 from dfkd.comparison.budget import cost_of, lengths_of
 from dfkd.comparison.cost import PartCosts, count_macs, extrapolate, round_steps_name, time_parts
-from dfkd.comparison.meters import FlopCounter
+from dfkd.comparison.meters import FlopCounter, count, metered_samples
 from dfkd.distillation import distill
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.synthesis import (
@@ -31,7 +31,7 @@ from dfkd.settings.synthesis import (
     ZsktSettings,
 )
 
-TURNS_OF_TEN = ("pre_dfkd", "spaceshipnet")
+MANY_STEPS = ("pre_dfkd", "spaceshipnet")
 Settings = Callable[..., ExperimentSettings]
 SMALL: dict[str, Any] = {"generator": GeneratorSettings(width=4)}
 #: One of every kind: rounds of pixels, a memory that fills, turns, turns on the generator's batch (whose teacher
@@ -85,7 +85,7 @@ def test_the_parts_add_up_to_what_a_whole_run_counts(
         batch_size=48,
         generator_steps=5,
         bank_capacity=200,
-        distillation={"batch_size": 40, "steps_per_epoch": 20 if method in TURNS_OF_TEN else 4},
+        distillation={"batch_size": 40, "steps_per_epoch": 20 if method in MANY_STEPS else 4},
     )
     if method != "cae":
         settings = dataclasses.replace(settings, synthesis=METHODS[method])
@@ -134,3 +134,27 @@ def test_seconds_are_measured(tiny_settings: Settings, tiny_materials: Materials
     assert isinstance(parts, PartCosts)
     assert parts.step > 0 and parts.round + 2 * parts.round_step > 0 and parts.steps_per_turn is None
     assert parts.round_step_growth == 0
+
+
+@pytest.mark.parametrize("method", ["zskt", "spaceshipnet"])
+def test_seconds_of_turns_and_of_several_ways_to_draw_are_measured(
+    tiny_settings: Settings, tiny_materials: Materials, method: str
+) -> None:
+    settings = dataclasses.replace(
+        tiny_settings(distillation={"batch_size": 40, "steps_per_epoch": 8}), synthesis=METHODS[method]
+    )
+    parts = time_parts(settings, tiny_materials)
+    assert parts.steps_per_turn == {"zskt": 4, "spaceshipnet": None}[method]
+    assert 0 < parts.sample < 1 and 0 < parts.step < 1
+
+
+def test_what_a_batch_costs_is_taken_out_of_a_step_and_the_method_is_left_as_it_was(
+    tiny_settings: Settings, tiny_materials: Materials
+) -> None:
+    run = build_distillation(tiny_settings(), tiny_materials.teacher, device=torch.device("cpu"))
+    run.synthesizer.synthesize(0, 0.0)
+    with pytest.raises(ZeroDivisionError), metered_samples(run, count) as drawn:
+        run.synthesizer.sample(8)
+        run.synthesizer.sample(8)
+        raise ZeroDivisionError
+    assert len(drawn) == 2 and "sample" not in vars(run.synthesizer)

@@ -108,8 +108,12 @@ def test_the_claim_against_the_rival_is_judged_by_the_lower_end(settings: Settin
     assert words.startswith("Ours less Theirs (preset): +0.50 [-5.85, +6.85] points, its lower end lies not above -5.0")
     assert "its lower end lies above -5.0 points" in said(0.695, 0.70)
     assert "Theirs's synthesis to 90% of the ceiling costs 2.00 times as much [2.00, 2.00], n = 2" in words
-    assert words.endswith("summaries of the paper give 1.71, of another cost.")
+    assert words.endswith("published is 1.71, of another cost.")
     assert claim(settings(), []) == []
+    alone = make_leaderboard(made, [result("theirs", 0, 0.6)])
+    assert claim(made, alone) == ["ours less Theirs: no run of both has ended well."]
+    with pytest.raises(ValueError, match=r"rival.row: 'ours' is the reference itself"):
+        settings(rival=RivalSettings(row="ours", margin=0.0))
 
 
 def test_parquet_has_a_row_a_line_with_numbers_as_numbers(found: tuple[ComparisonSettings, list[Line]]) -> None:

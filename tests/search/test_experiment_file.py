@@ -23,7 +23,7 @@ def changed(folder: Path, **parts: object) -> str:
 def test_a_run_without_a_search_is_tracked_as_its_file_says(tmp_path: Path) -> None:
     assert load_experiment(SMOKE)[1] == TrackingSettings(image_every=1)
     settings, tracking = load_experiment(changed(tmp_path, tracking={"images": "off"}))
-    assert tracking.previews_every == 0
+    assert tracking.previews_every(20) == 0
     assert settings == load_experiment(SMOKE)[0]
 
 
@@ -31,7 +31,7 @@ def test_experiment_and_tracking_need_no_search_around_them(tmp_path: Path) -> N
     file = tmp_path / "config.yaml"
     experiment = yaml.safe_load(SMOKE.read_text())["experiment"]
     file.write_text(yaml.safe_dump({"experiment": experiment, "tracking": {"images": False}}))
-    assert load_experiment(file)[1].previews_every == 0
+    assert load_experiment(file)[1].previews_every(20) == 0
     file.write_text(yaml.safe_dump({"experiment": experiment, "acceptance": {"margin": 0.05}}))
     assert load_experiment(file)[1] == TrackingSettings()
     file.write_text(yaml.safe_dump({"experiment": experiment, "acceptance": {"marginn": 0.05}}))

@@ -111,6 +111,8 @@ def test_a_sensitive_profile_tells_numbers_in_place_of_class_names() -> None:
 
 def test_a_sampler_says_how_many_of_its_trials_are_drawn_at_random() -> None:
     assert SamplerSettings(name="random").in_words(5) == "random"
+    assert SamplerSettings(name="gp", startup_trials=4).in_words(5) == "gp, which draws its first 4 at random"
+    assert SamplerSettings(name="nsga2", population=6).in_words(6).endswith("first 6 at random and so all of these")
     assert SamplerSettings().in_words(10).endswith("draws its first 10 at random and so all of these")
     assert SamplerSettings(startup_trials=3).in_words(10).endswith("draws its first 3 at random")
     with pytest.raises(ValueError, match="startup_trials: expected a number of at least 1"):

@@ -206,8 +206,8 @@ def _student_step(run: Distillation, cost_of: Meter) -> tuple[float, float]:
     """Return what the images of a student step cost, and what the rest of it does.
 
     The steps of a turn differ: a memory is taught in some of them, a teacher is asked in the first alone. So whole
-    turns are measured, each after a synthesis that is not. Images that a method draws in several ways are counted in
-    each; the seconds are those of the ways that came up.
+    turns are measured, each after a synthesis that is not. Images that a method draws in several ways, each as
+    likely, are measured in each.
     """
     in_turns = _steps_per_turn(run)
     steps = in_turns or 1
@@ -220,11 +220,11 @@ def _student_step(run: Distillation, cost_of: Meter) -> tuple[float, float]:
             whole = cost_of(run, lambda: [student_step(run) for _ in range(steps)])
         samples.append(sum(drawn) / steps)
         rests.append(max(0.0, whole - sum(drawn)) / steps)
-    ways = getattr(run.synthesizer, "ways_to_sample", None)
-    if ways is not None and cost_of is count:
-        samples = [statistics.fmean(count(run, way) for way in ways(run.settings.batch_size))]
     warm = turns > 1  # the first turn pays for first times
-    return statistics.median(samples[warm:] or samples), statistics.median(rests[warm:])
+    sample, rest = statistics.median(samples[warm:]), statistics.median(rests[warm:])
+    if (ways := getattr(run.synthesizer, "ways_to_sample", None)) is not None:
+        sample = statistics.fmean(typical(cost_of, run, way, TIMED_STEPS) for way in ways(run.settings.batch_size))
+    return sample, rest
 
 
 def _without_memory(parts: PartCosts, rounds: Sequence[float], *, former: int) -> PartCosts:

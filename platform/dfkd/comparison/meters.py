@@ -27,12 +27,17 @@ def count(run: Distillation, call: Callable[[], object]) -> float:
 
 
 def seconds(run: Distillation, call: Callable[[], object]) -> float:
-    """Return the seconds of one call, to the end of what it started on the run's device."""
+    """Return the seconds of one call, to the end of what it started on the run's device, and of nothing before it."""
+    _wait(run.pair.device)
     began = time.perf_counter()
     call()
-    if run.pair.device.type != "cpu":
-        torch.accelerator.synchronize(run.pair.device)
+    _wait(run.pair.device)
     return time.perf_counter() - began
+
+
+def _wait(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def typical(cost_of: Meter, run: Distillation, call: Callable[[], object], times: int) -> float:

@@ -185,7 +185,10 @@ def claim(settings: ComparisonSettings, lines: Sequence[Line]) -> list[str]:
         return []
     largest = max((line.fraction for line in lines), default=1.0)
     for line in lines:
-        if line.row != rival.row or line.fraction != largest or line.difference is None:
+        if line.row != rival.row or line.fraction != largest:
+            continue
+        if line.difference is None:
+            found.append(f"{_title_of(settings, lines)} less {line.title}: no run of both has ended well.")
             continue
         theirs = line.difference.interval
         ours = replace(theirs, mean=-theirs.mean)
@@ -204,7 +207,7 @@ def claim(settings: ComparisonSettings, lines: Sequence[Line]) -> list[str]:
                     f"[{high:.2f}, {low:.2f}], n = {each.pairs}"
                 )
         if rival.published_ratio is not None:
-            words.append(f"summaries of the paper give {rival.published_ratio:g}, of another cost")
+            words.append(f"published is {rival.published_ratio:g}, of another cost")
         found.append("; ".join(words) + ".")
     return found
 
@@ -226,7 +229,9 @@ def stability(lines: Sequence[Line]) -> list[str]:
                 for fraction in sorted({line.fraction for line in ranked})
             )
             found.append(f"{named} places, {column}: {orders}.")
-        found.append(f"At most {longest:.0%} of any run's cost come before the student learns.")
+        found.append(
+            f"{f'{pair}: at' if pair else 'At'} most {longest:.0%} of any run's cost come before the student learns."
+        )
     return found
 
 

@@ -17,7 +17,7 @@ from dfkd.config.raw import Raw, apply_overrides, merge, set_path
 from dfkd.config.type_hints import field_hints
 from dfkd.config.validation import SettingsError, load_settings
 from dfkd.config.yaml_reader import read_yaml
-from dfkd.settings.comparison import SCORES, ComparisonSettings, Overlay, RunName, ShrinkSettings
+from dfkd.settings.comparison import REVISION, SCORES, ComparisonSettings, Overlay, RunName, ShrinkSettings
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import settings_key, shareable, to_dict
 from dfkd.settings.objectives import TransferObjective
@@ -120,7 +120,7 @@ class Comparison:
             parts = {"experiment": parts["experiment"], "student": student}  # whatever the budget
         if self.settings.transfer:
             parts["transfer"] = {name: _task(column) for name, column in self.settings.transfer.items()}
-        return settings_key(parts)
+        return settings_key(parts | {"revision": REVISION})
 
     def fingerprint(self) -> str:
         """Return what all results in one folder have in common: name, data, tasks, pairs, budget, shrinking, score.

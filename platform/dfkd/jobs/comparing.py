@@ -16,6 +16,7 @@ from dfkd.config.comparison import Comparison, without_places
 from dfkd.data.real_data import RealData
 from dfkd.jobs.console import Console
 from dfkd.probe_set import ProbeSet
+from dfkd.settings.comparison import REVISION
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import flatten, settings_key
 from dfkd.settings.synthesis import StoredImagesSettings
@@ -119,7 +120,7 @@ def cost_key(settings: ExperimentSettings, *, coarse: bool = False) -> str:
     plain = without_places(same)
     if coarse:
         plain = {name: value != 0 if isinstance(value, float) else value for name, value in flatten(plain).items()}
-    return settings_key(plain)
+    return settings_key({"revision": REVISION, "settings": plain})
 
 
 def find_costs(

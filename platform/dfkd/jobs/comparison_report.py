@@ -107,8 +107,8 @@ class Reporter:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
             parent.log_artifact(name, content)
-        # MLflow keeps the first 8,000 characters: every table of twenty rows is longer.
-        parent.set_description(f"{readme_markdown(settings, lines)}\n\nEvery table: `leaderboard.md` in the artifacts.")
+        # MLflow keeps the first 8,000 characters: all tables of twenty rows are longer.
+        parent.set_description(f"Every table: `leaderboard.md` in the artifacts.\n\n{readme_markdown(settings, lines)}")
         return text
 
     def _pictures(self) -> dict[str, bytes]:

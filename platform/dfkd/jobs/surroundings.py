@@ -35,6 +35,7 @@ def check_surroundings(
     tracking_uri: str | None,
     mlflow: bool = True,
     ray: bool = False,
+    embeds: bool = False,
 ) -> None:
     """Return if the command can be expected to run here.
 
@@ -44,6 +45,7 @@ def check_surroundings(
         tracking_uri: of MLflow, as the user gave it.
         mlflow: whether the command needs MLflow.
         ray: whether it needs a Ray cluster.
+        embeds: whether it makes label embeddings, for which a text encoder may be needed.
 
     Raises:
         ConnectionError: MLflow or Ray does not answer.
@@ -56,6 +58,8 @@ def check_surroundings(
     if settings is not None:
         check_weights(settings.teacher.weights)
         check_files(settings)
+        if embeds and settings.label_embeddings.name in ("sentence_transformers", "index"):
+            _check_encoder(settings.label_embeddings.name, settings.label_embeddings.model or "")
     if ray:
         check_address()
 
@@ -79,8 +83,6 @@ def check_files(settings: ExperimentSettings) -> None:
         _check_there(dataset.path, where="dataset.path")
     if label_embeddings.path is not None:
         _check_there(label_embeddings.path, where="label_embeddings.path")
-    if label_embeddings.name in ("sentence_transformers", "index"):
-        _check_encoder(label_embeddings.name, label_embeddings.model or "")
     if (images := getattr(settings.synthesis, "path", None)) is not None:  # of some baselines
         _check_there(images, where="synthesis.path")
 

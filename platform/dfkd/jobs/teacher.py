@@ -26,6 +26,7 @@ from dfkd.tasks.accuracy import top1
 from dfkd.tasks.protocol import predict_logits
 from dfkd.teachers import Teacher, load_teacher, try_weights
 from dfkd.teachers.loading import REGISTRY
+from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.credentials import hide_credentials
 from dfkd.tracking.home import is_new_store
 from dfkd.tracking.mlflow_tracker import MlflowTracking
@@ -95,7 +96,8 @@ def obtain_teacher(
         run.close("FINISHED")
         folder.remove()
     shown = ", ".join(f"{metric} {percent(value)}" for metric, value in scores.items())
-    console.say(f"teacher: registered as {registered.uri} ({shown})")
+    stays = "" if registered.promoted else f"; {registered.reason}"
+    console.say(f"teacher: registered as {registered.uri} ({shown}){stays}")
     return teacher
 
 
@@ -135,6 +137,8 @@ def try_given_teacher(source: TeacherSettings, tracking_uri: str) -> None:
             f"teacher.weights: {source.weights}: no model is registered in {hide_credentials(tracking_uri)}, which is "
             "new. Name the home or the tracking server that has it (--home, --tracking-uri)."
         )
+    if source.weights and source.weights.startswith(REGISTRY):
+        check_reachable(tracking_uri)
     try_weights(source, **_from_mlflow(source, tracking_uri))
 
 

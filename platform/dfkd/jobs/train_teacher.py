@@ -15,7 +15,7 @@ from dfkd.jobs.command import open_output
 from dfkd.jobs.console import Console
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.plain_json import plain_json
-from dfkd.jobs.teacher import accuracy, find_existing_teacher, held_out, obtain_teacher
+from dfkd.jobs.teacher import accuracy, find_existing_teacher, held_out, obtain_teacher, training_key
 from dfkd.settings.checks import check_name
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import shareable
@@ -51,6 +51,7 @@ def run_teacher_training(settings: ExperimentSettings, options: TrainTeacherOpti
     check_reachable(tracking_uri)
     data, began = load_dataset(settings.dataset), time.monotonic()
     trained = find_existing_teacher(settings, data, tracking_uri=tracking_uri, retrain=options.retrain) is None
+    whole = trained and (options.retrain or not (home / "teachers" / training_key(settings, data)).exists())
     teacher = obtain_teacher(
         settings,
         data,
@@ -66,7 +67,7 @@ def run_teacher_training(settings: ExperimentSettings, options: TrainTeacherOpti
         console.say(f"teacher: written to {save_file}")
     if json_file:
         settings = settings.without_class_names() if options.tracking.is_sensitive else settings
-        _write_json(json_file, settings, data, teacher, seconds=time.monotonic() - began if trained else None)
+        _write_json(json_file, settings, data, teacher, seconds=time.monotonic() - began if whole else None)
         console.say(f"teacher: its scores are in {json_file}")
     return teacher
 
@@ -74,7 +75,11 @@ def run_teacher_training(settings: ExperimentSettings, options: TrainTeacherOpti
 def _write_json(
     file: Path, settings: ExperimentSettings, data: RealData, teacher: Teacher, *, seconds: float | None
 ) -> None:
-    """Write what the teacher is worth; ``seconds`` of its training, None where this command did not train it."""
+    """Write what the teacher is worth.
+
+    ``seconds`` are those of its training, registration included; None where this command did not train it from its
+    beginning to its end.
+    """
     device, known = choose_device(settings), shareable(settings)
     facts = {
         "teacher": known["teacher"],

@@ -68,7 +68,7 @@ def make_sampler(settings: SamplerSettings) -> BaseSampler:
             return QMCSampler(seed=settings.seed, scramble=True, warn_independent_sampling=False)
         if settings.name == "nsga2":
             return NSGAIISampler(seed=settings.seed, population_size=settings.population)
-        return GPSampler(seed=settings.seed)
+        return GPSampler(seed=settings.seed, n_startup_trials=settings.startup_trials)
 
 
 def sampler_at(settings: SamplerSettings, suggestion: int, attempt: int = 0) -> BaseSampler:

@@ -28,6 +28,8 @@ UNDISTILLED = {
 }
 ROW_PARTS = ("synthesis", "distillation", "label_embeddings")  # of an experiment, that a method may decide
 PAIR_PARTS = ("teacher", "student")
+#: Of what runs cost and how methods behave: counted up when either changes, so that no result of before is taken up.
+REVISION = 2
 WARM_UP_SHARE = 0.2  # of a run's cost at most: short budgets must not only rank start-up
 
 
@@ -202,6 +204,8 @@ class ComparisonSettings:
         check_seeds("teachers", self.teachers)
         check_seeds("seeds", self.seeds)
         self._check_fractions()
+        if self.rival is not None and self.rival.row == self.reference:
+            raise ValueError(f"rival.row: '{self.reference}' is the reference itself; take another row.")
         if self.teacher_per_seed and self.teachers != (0,):
             raise ValueError("teachers: with teacher_per_seed the seeds are the teachers' too; leave it out.")
         roles = {role: getattr(self, role) for role in ("reference", "floor", "ceiling")}

@@ -134,8 +134,8 @@ class SamplerSettings:
 
     name: Literal["tpe", "random", "qmc", "gp", "nsga2"] = "tpe"
     seed: int = 0
-    startup_trials: int = 10  # of tpe: as many are drawn at random before it learns from them; Optuna's own default
-    population: int = 10  # of nsga2: trials of a generation
+    startup_trials: int = 10  # of tpe and gp: drawn at random before they learn from them; Optuna's own default
+    population: int = 10  # of nsga2: trials of a generation, the first of which is drawn at random
 
     def __post_init__(self) -> None:
         check_seed("seed", self.seed)
@@ -143,12 +143,12 @@ class SamplerSettings:
         check_at_least("population", self.population, 2)
 
     def in_words(self, trials: int) -> str:
-        """Return who proposes so many trials, the default settings among them: tpe alone draws its first at random."""
-        if self.name != "tpe":
+        """Return who proposes so many trials, the default settings among them, and how many are drawn at random."""
+        drawn = {"tpe": self.startup_trials, "gp": self.startup_trials, "nsga2": self.population}.get(self.name)
+        if drawn is None:
             return self.name
-        if trials <= self.startup_trials:
-            return f"tpe, which draws its first {self.startup_trials} at random and so all of these"
-        return f"tpe, which draws its first {self.startup_trials} at random"
+        so_all = " and so all of these" if trials <= drawn else ""
+        return f"{self.name}, which draws its first {drawn} at random{so_all}"
 
 
 PREVIEWS = 20  # grids of a run, some hundred kB each
@@ -227,6 +227,9 @@ class SearchSettings:
             raise ValueError("parameters: expected at least one range, got none. To run one setting, use distill.py.")
         check_at_least("trials", self.trials, 1)
         check_at_least("seed_repeats", self.seed_repeats, 0)
+        seed = self.experiment.get("seed", 0)
+        if isinstance(seed, int):  # else the experiment's own check says so
+            check_seed("seed_repeats: the last one's seed", seed + self.seed_repeats)
         if self.workers_check_epochs is not None:
             check_at_least("workers_check_epochs", self.workers_check_epochs, 1)
         if self.concurrency is not None:

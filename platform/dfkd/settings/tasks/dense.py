@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dfkd.settings.checks import check_at_least, check_choice, check_each, check_positive
+from dfkd.settings.checks import check_at_least, check_choice, check_each, check_positive, check_seed
 from dfkd.settings.tasks.training import TrainingSettings
 
 #: Sources that each task can be trained on. ``scenes`` are drawn by a seeded generator, for tests of the plumbing.
@@ -42,6 +42,7 @@ class AnnotatedImagesSettings:
             check_at_least("image_size", side, 8)
         if self.max_images is not None:
             check_at_least("max_images", self.max_images, 1)
+        check_seed("seed", self.seed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -30,7 +30,7 @@ def experiment(changes: dict[str, Any]) -> ExperimentSettings:
     ("changes", "fragment"),
     [
         ({"sed": 1}, "digits.yaml: sed: unknown setting. Did you mean 'seed'?"),
-        ({"seed": -1}, "seed: expected a number of at least 0, got -1."),
+        ({"seed": -1}, "seed: expected a seed from 0 to 4294967295, got -1."),
         ({"dataset": {"name": "digit"}}, "dataset.name: 'digit' is unknown. Did you mean 'digits'?"),
         ({"dataset": {"name": "parquet"}}, "dataset.path: dataset 'parquet' needs a folder, got none."),
         ({"dataset": {"channels": 2}}, "dataset.channels: 2 is unknown. Valid: 1, 3."),

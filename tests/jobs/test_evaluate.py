@@ -122,7 +122,7 @@ def test_a_comparison_without_a_teacher_is_refused() -> None:
 def test_a_file_that_describes_itself_needs_nothing_of_the_configs_teacher(tmp_path: Path) -> None:
     save_teacher(tmp_path / "own.safetensors", network(0))
     torch.save(network(0).model.state_dict(), tmp_path / "bare.pt")
-    of_config = settings(mean=(0.1,), std=(0.2,), shifted=True)
+    of_config = settings(weights="another.safetensors", mean=(0.1,), std=(0.2,), shifted=True)
     assert described(str(tmp_path / "own.safetensors"), of_config, "unused") == TeacherSettings(
         weights=str(tmp_path / "own.safetensors")
     )

@@ -81,6 +81,7 @@ def experiment(changes: dict[str, Any]) -> ExperimentSettings:
         ({"workers": 600}, "digits.yaml: workers: 600 workers cannot share a batch of 512 images."),
         ({"schedule": "cpu_smal"}, "schedule: 'cpu_smal' is unknown. Did you mean 'cpu_small'? Valid: nayer_100"),
         ({"schedule": 3}, "schedule: 3 is unknown."),
+        ({"schedul": "cpu_small"}, "schedul: unknown setting. Did you mean 'schedule'?"),
     ],
 )
 def test_a_mistake_is_told_by_its_path_and_without_noise(changes: dict[str, Any], fragment: str) -> None:

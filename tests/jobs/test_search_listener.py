@@ -248,6 +248,15 @@ def test_before_a_trial_has_ended_its_epochs_say_how_long_it_takes(stage: Stage)
     assert re.search(r" \| about 13m 2\ds left$", line), line
 
 
+def test_a_slow_start_is_not_taken_for_slow_epochs(stage: Stage) -> None:
+    stage.listener.started(FIRST)
+    record = stage.records.all()[-1]
+    stage.listener._begun[record.key] -= 100.5
+    record.startup_seconds = 70.0  # and 30 s for a third of the trial: it will take 160 s, and two more do
+    line = progress_line(stage, FIRST, 0, 0.1)
+    assert re.search(r" \| about 7m 1\ds left$", line), line
+
+
 def test_trials_that_run_together_share_the_time(stage: Stage) -> None:
     stage.listener.started(SECOND)
     assert re.search(

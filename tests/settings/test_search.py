@@ -117,3 +117,11 @@ def test_a_sampler_says_how_many_of_its_trials_are_drawn_at_random() -> None:
     assert SamplerSettings(startup_trials=3).in_words(10).endswith("draws its first 3 at random")
     with pytest.raises(ValueError, match="startup_trials: expected a number of at least 1"):
         SamplerSettings(startup_trials=0)
+
+
+def test_the_seeds_of_repeats_are_seeds_too() -> None:
+    known = {"name": "a", "parameters": dict(RANGE), "trials": 3}
+    SearchSettings(**known, experiment={"seed": 2**32 - 1}, seed_repeats=0)
+    with pytest.raises(ValueError, match="seed_repeats: the last one's seed: expected a seed from 0"):
+        SearchSettings(**known, experiment={"seed": 2**32 - 1}, seed_repeats=1)
+    SearchSettings(**known, experiment={"seed": 2**40}, seed_repeats=0)  # the experiment's own check tells that, once

@@ -23,8 +23,11 @@ from dfkd.config.type_hints import (
     tags,
 )
 from dfkd.config.wording import allows_bool, describe, expected_but_got, shown, unknown_choice, unknown_key
+from dfkd.settings.experiment import ExperimentSettings
 
 Settings = TypeVar("Settings")
+#: Keys beside a class's own, which were put in the place of others before they come here.
+_ALSO: dict[type, tuple[str, ...]] = {ExperimentSettings: ("schedule",)}
 _INVALID: Any = object()  # stands for a value whose problem is already listed
 
 
@@ -76,7 +79,8 @@ def _build(cls: type, raw: object, *, path: str, problems: list[str], owner: str
     known_problems = len(problems)
     for key in raw:
         if key not in hints:
-            problems.append(f"{_join(path, key)}: {unknown_key(key, tuple(hints), owner=owner)}")
+            valid = (*hints, *_ALSO.get(cls, ()))
+            problems.append(f"{_join(path, key)}: {unknown_key(key, valid, owner=owner)}")
     values = {}
     for field in dataclasses.fields(cls):
         field_path, hint = _join(path, field.name), hints[field.name]

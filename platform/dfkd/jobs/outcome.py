@@ -128,7 +128,8 @@ def judge_once(running: Running, choice: Choice, settings: ExperimentSettings, s
     if known.pop("key", None) == choice.record.key:
         return Judgement(**known)
     on_test = "judging it on the test split, once" if running.data.test else "there are no test images to judge it on"
-    running.console.say(f"chosen: trial {choice.record.number + 1}; {on_test}")
+    tied = f" (the default settings: ties lie within {choice.margin.value:.4g})" if choice.record.is_default else ""
+    running.console.say(f"chosen: trial {choice.record.number + 1}{tied}; {on_test}")
     judgement = judge(student, running.materials.teacher, running.data.test, settings.tasks)
     running.folder.note(judged={"key": choice.record.key} | judgement.to_dict())
     return judgement

@@ -46,7 +46,7 @@ from dfkd.search.space import SearchSpace
 from dfkd.settings.identity import flatten, shareable, shareable_search
 from dfkd.tasks.further_objectives import check_data
 from dfkd.tracking.connection import check_reachable
-from dfkd.tracking.home import open_home, resolve_tracking_uri
+from dfkd.tracking.home import is_local_store, open_home, resolve_tracking_uri
 from dfkd.tracking.mlflow_tracker import MlflowTracking
 from dfkd.tracking.protocol import Tracker
 
@@ -171,7 +171,8 @@ def open_parent(running: Running) -> Tracker:
     parent = running.tracking.open_parent(
         space.settings.name, running.folder.search_id, {"dfkd.kind": "search", "dfkd.teacher_hash": teacher.hash}
     )
-    running.console.say(f"MLflow: {running.tracking.run_url()}")
+    later = " (once its UI runs: the last screen has the command)" if is_local_store(running.tracking_uri) else ""
+    running.console.say(f"MLflow: {running.tracking.run_url()}{later}")
     settings = space.resolve({})
     parent.log_params(
         flatten(shareable(settings))

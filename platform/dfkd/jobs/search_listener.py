@@ -200,10 +200,14 @@ class SearchListener:
             return statistics.fmean(ended)
         for records in (self._comparable(), self._records.all()):
             whole = [record for record in records if record.status not in ("failed", "lost")]
-            done = [(record.seconds, 1 - self._share_left(record)) for record in whole]
-            if projected := [seconds / share for seconds, share in done if share]:
+            if projected := [self._projected(record) for record in whole if self._share_left(record) < 1]:
                 return statistics.fmean(projected)
         return None
+
+    def _projected(self, record: TrialRecord) -> float:
+        """Return how long a trial will have taken that has run for some epochs: it starts once."""
+        start = record.startup_seconds or 0.0
+        return start + (record.seconds - start) / (1 - self._share_left(record))
 
     def _share_left(self, record: TrialRecord) -> float:
         """Return which share of its schedule a trial has not run."""

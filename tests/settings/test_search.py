@@ -124,4 +124,5 @@ def test_the_seeds_of_repeats_are_seeds_too() -> None:
     SearchSettings(**known, experiment={"seed": 2**32 - 1}, seed_repeats=0)
     with pytest.raises(ValueError, match="seed_repeats: the last one's seed: expected a seed from 0"):
         SearchSettings(**known, experiment={"seed": 2**32 - 1}, seed_repeats=1)
-    SearchSettings(**known, experiment={"seed": 2**40}, seed_repeats=0)  # the experiment's own check tells that, once
+    for wrong in (-1, 2**40):  # the experiment's own check tells that, once
+        SearchSettings(**known, experiment={"seed": wrong}, seed_repeats=1)

@@ -132,12 +132,12 @@ def find_existing_teacher(
 
 def try_given_teacher(source: TeacherSettings, tracking_uri: str) -> None:
     """Read a teacher that is given, as far as that needs no data; raise ValueError if it cannot be had."""
-    if source.weights and source.weights.startswith(REGISTRY) and is_new_store(tracking_uri):
-        raise ValueError(
-            f"teacher.weights: {source.weights}: no model is registered in {hide_credentials(tracking_uri)}, which is "
-            "new. Name the home or the tracking server that has it (--home, --tracking-uri)."
-        )
     if source.weights and source.weights.startswith(REGISTRY):
+        if is_new_store(tracking_uri):
+            raise ValueError(
+                f"teacher.weights: {source.weights}: no model is registered in {hide_credentials(tracking_uri)}, which "
+                "is new. Name the home or the tracking server that has it (--home, --tracking-uri)."
+            )
         check_reachable(tracking_uri)
     try_weights(source, **_from_mlflow(source, tracking_uri))
 

@@ -228,7 +228,7 @@ class SearchSettings:
         check_at_least("trials", self.trials, 1)
         check_at_least("seed_repeats", self.seed_repeats, 0)
         seed = self.experiment.get("seed", 0)
-        if isinstance(seed, int) and seed <= LARGEST_SEED:  # else the experiment's own check says so
+        if isinstance(seed, int) and 0 <= seed <= LARGEST_SEED:  # else the experiment's own check says so
             check_seed("seed_repeats: the last one's seed", seed + self.seed_repeats)
         if self.workers_check_epochs is not None:
             check_at_least("workers_check_epochs", self.workers_check_epochs, 1)

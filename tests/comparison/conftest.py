@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dfkd.comparison.leaderboard import Line, make_leaderboard
 from dfkd.comparison.results import RunResult
 from dfkd.settings.comparison import BudgetSettings, ComparisonSettings, RowSettings, RunName
 
@@ -72,3 +73,19 @@ def result() -> Callable[..., RunResult]:
         return RunResult(run=name, **known | changes)
 
     return make
+
+
+@pytest.fixture
+def found(
+    settings: Callable[..., ComparisonSettings], result: Callable[..., RunResult]
+) -> tuple[ComparisonSettings, list[Line]]:
+    """Make a leaderboard of three rows, two seeds and two budgets; the floor collapsed."""
+    scores = {"ours": (0.70, 0.72), "theirs": (0.60, 0.66), "noise": (0.10, 0.12)}
+    made = settings(fractions=(1.0, 0.5), seeds=(0, 1), ceiling="ours", floor="noise")
+    results = [
+        result(row, seed, score * fraction, fraction=fraction)
+        for row, values in scores.items()
+        for seed, score in enumerate(values)
+        for fraction in (1.0, 0.5)
+    ]
+    return made, make_leaderboard(made, results)

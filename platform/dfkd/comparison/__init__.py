@@ -6,6 +6,8 @@
 ``statistics``   intervals, paired differences, Holm's correction, the effect that could have been seen
 ``leaderboard``  results -> rows with intervals and differences
 ``efficiency``   what a run had cost when its student was good enough
-``tables``       a leaderboard as Markdown and Parquet
+``tables``       a leaderboard as Markdown tables, of ``cells``
+``sentences``    what is said beside them: how to read them, what went wrong, what they show of a claim
+``table_file``   a leaderboard as Parquet
 ``plots``        a leaderboard as interactive plots; synthetic images side by side
 """

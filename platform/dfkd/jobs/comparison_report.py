@@ -10,7 +10,8 @@ from dfkd.cluster.worker import Report
 from dfkd.comparison.leaderboard import make_leaderboard
 from dfkd.comparison.plots import plots, side_by_side
 from dfkd.comparison.results import COMPLETE, ResultsFolder, RunResult
-from dfkd.comparison.tables import full_markdown, parquet, readme_markdown
+from dfkd.comparison.table_file import parquet
+from dfkd.comparison.tables import full_markdown, readme_markdown
 from dfkd.config.comparison import Comparison
 from dfkd.jobs.environment import commit, versions
 from dfkd.settings.comparison import RunName

@@ -7,6 +7,8 @@ import pytest
 from dfkd.config.comparison import Comparison, load_comparison
 from dfkd.search.tuning_ranges import check_ranges
 from dfkd.settings.synthesis import SynthesisSettings
+from dfkd.settings.synthesis.mad import MadSettings
+from dfkd.settings.synthesis.zskt import ZsktSettings
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "comparisons"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -66,6 +68,23 @@ def test_the_16px_tier_is_called_smoke_and_has_ten_seeds_of_the_two_that_matter(
     assert settings.title is not None and "smoke" in settings.title
     assert {name for name, row in settings.methods.items() if row.seeds and len(row.seeds) == 10} == {"cae", "nayer"}
     assert settings.fractions == (1.0, 0.5)
+
+
+def test_what_presets_took_from_ten_classes_is_set_for_two() -> None:
+    comparison = load_comparison(FOLDER / "pneumonia.yaml")
+    rows = {row: comparison.resolve(row, pair="", teacher=0, seed=0) for row in ("spaceshipnet", "mad", "zskt")}
+    assert rows["spaceshipnet"].distillation.weight == 1 / 2
+    for row in ("mad", "zskt"):
+        synthesis = rows[row].synthesis
+        assert isinstance(synthesis, MadSettings | ZsktSettings)
+        assert (synthesis.gradient_clip, rows[row].distillation.gradient_clip) == (5 * 2, 5 * 2)
+
+
+def test_what_the_shortened_tiers_show_is_called_smoke() -> None:
+    for name in ("cifar10_16px", "cifar10_16px_transfer"):
+        settings = load_comparison(FOLDER / f"{name}.yaml").settings
+        assert settings.title is not None and "smoke" in settings.title
+        assert min(settings.seeds) >= 200 and settings.teachers == (200,)  # on which no setting was chosen
 
 
 def test_ablations_differ_from_the_method_in_one_part() -> None:

@@ -32,7 +32,7 @@ def test_a_ratio_compares_pairs_that_both_reached_it(result: Make) -> None:
     ours = [result("ours", seed, 0.7, macs=1000.0) for seed in (0, 1, 2)]
     theirs = [result("theirs", seed, 0.7, macs=2000.0) for seed in (0, 1)] + [result("theirs", 2, 0.1)]
     found = reached(theirs, ours, {0: 0.7}, 0.9)
-    assert found.pairs == 2 and found.ratio is not None
+    assert found.pairs == 2 and found.of_pairs == 3 and found.ratio is not None
     assert found.ratio[0] == pytest.approx(0.5)  # ours needs half of what theirs does
     assert reached(theirs[:1], ours, {0: 0.7}, 0.9).ratio is None
 

@@ -107,6 +107,35 @@ def test_transfer_scores_are_compared_like_the_score(settings: Settings, result:
     assert "| Theirs | preset | 3 | 50.33 +- " in text and " % | -9.67 [" in text
 
 
+@pytest.mark.parametrize(("gain", "blind"), [(0.03, True), (0.2, False)])
+def test_a_task_that_hardly_knows_a_student_from_an_untrained_one_is_blind(
+    settings: Settings, result: Make, gain: float, blind: bool
+) -> None:
+    task = FewShotSettings(shots=(5,), classes=(25, 49), dataset=DatasetSettings(name="digits"))
+    methods = {"ours": RowSettings(), "theirs": RowSettings(), "bound": RowSettings(student="untrained")}
+    made = settings(methods=methods, ceiling="theirs", transfer={"few": TransferObjective(by=task)})
+    bound = (0.30, 0.32, 0.28)
+    rows = {
+        "ours": (0.5, 0.6, 0.7),
+        "bound": bound,
+        "theirs": [b + gain + d for b, d in zip(bound, (0, 0.02, -0.02), strict=True)],
+    }
+    results = [
+        result(row, seed, 0.5, transfer={"few": value}) for row, each in rows.items() for seed, value in enumerate(each)
+    ]
+    lines = make_leaderboard(made, results)
+    assert all(line.transfer["few"].blind is blind for line in lines)
+    assert (lines[1].transfer["few"].difference is None) is blind
+    text = full_markdown(made, lines)
+    assert "on digits, classes 26 to 50, validation split." in text and ("Blind: random" in text) is blind
+
+
+def test_a_difference_of_fewer_pairs_than_runs_says_so(settings: Settings, result: Make) -> None:
+    results = [result("ours", seed, 0.7) for seed in (0, 1)] + [result("theirs", seed, 0.6) for seed in (0, 1, 2)]
+    text = full_markdown(settings(), make_leaderboard(settings(), results))
+    assert "-10.00 [-10.00, -10.00] (2 pairs)" in text
+
+
 def test_a_student_that_was_not_distilled_has_no_cost_and_no_curve(settings: Settings, result: Make) -> None:
     made = settings(methods={"ours": RowSettings(), "bound": RowSettings(student="untrained")}, ceiling="ours")
     bound = dataclasses.replace(result("bound", 0, 0.1), curve={}, macs={}, seconds={"total": 0.0, "wall": 1.0})

@@ -40,7 +40,7 @@ def test_bounds_and_tuned_lines_take_no_place_among_presets(settings: Settings, 
 
 
 def test_the_claim_against_the_rival_is_judged_by_the_lower_end(settings: Settings, result: Make) -> None:
-    made = settings(rival=RivalSettings(row="theirs", margin=0.05, published_ratio=1.71), ceiling="ours", seeds=(0, 1))
+    made = settings(rival=RivalSettings(row="theirs", margin=0.05, summarised_ratio=1.71), ceiling="ours", seeds=(0, 1))
 
     def said(*theirs: float) -> str:
         ours = [result("ours", seed, 0.7) for seed in (0, 1)]
@@ -50,10 +50,12 @@ def test_the_claim_against_the_rival_is_judged_by_the_lower_end(settings: Settin
         return words
 
     words = said(0.69, 0.70)  # the reference is better by 1 and by 0
-    assert words.startswith("Ours less Theirs (preset): +0.50 [-5.85, +6.85] points, its lower end lies not above -5.0")
+    assert words.startswith("Ours less Theirs (preset): +0.50 [-5.85, +6.85] points, n = 2, its lower end ")
+    assert "its lower end lies not above -5.0 points" in words
     assert "its lower end lies above -5.0 points" in said(0.695, 0.70)
-    assert "Theirs's synthesis to 90% of the ceiling costs 2.00 times as much [2.00, 2.00], n = 2" in words
-    assert words.endswith("published is 1.71, of another cost.")
+    assert "Theirs's synthesis to 90% of the ceiling costs 2.00 times as much [2.00, 2.00], n = 2 of 2 pairs" in words
+    assert words.endswith("summaries of the publication say 1.71, of another cost.")
+    assert "both reached 90% of the ceiling in 1 of 2 pairs" in said(0.69, 0.2)
     assert claim(settings(), []) == []
     alone = make_leaderboard(made, [result("theirs", 0, 0.6)])
     assert claim(made, alone) == ["ours less Theirs: no run of both has ended well."]

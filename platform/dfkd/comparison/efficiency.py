@@ -26,6 +26,7 @@ class Reached:
         ratio: geometric mean of the reference's synthesis MACs over the row's, over pairs that both reached it, with
             the ends of its 95 % interval; None below two such pairs.
         pairs: how many those are.
+        of_pairs: of so many that have run.
     """
 
     runs: int
@@ -33,6 +34,7 @@ class Reached:
     median: dict[str, float]
     ratio: tuple[float, float, float] | None = None
     pairs: int = 0
+    of_pairs: int = 0
 
 
 def cost_until(result: RunResult, score: float) -> dict[str, float] | None:
@@ -68,6 +70,7 @@ def reached(
         median=median,
         ratio=ratio_interval(own, theirs) if comparable else None,
         pairs=len(both),
+        of_pairs=len(costs.keys() & others.keys()),
     )
 
 

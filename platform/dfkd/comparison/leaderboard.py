@@ -10,10 +10,11 @@ from typing import Literal
 
 from dfkd.comparison.efficiency import SHARES, Reached, reached
 from dfkd.comparison.results import COMPLETE, RunResult
-from dfkd.comparison.statistics import Interval, PairedDifference, holm, mean_interval, paired_difference
+from dfkd.comparison.statistics import MIN_PAIRS, Interval, PairedDifference, holm, mean_interval, paired_difference
 from dfkd.settings.comparison import SCORES, Column, ComparisonSettings
 
 BACKDOOR = ("success", "without_patch", "teacher_success", "teacher_without_patch")  # numbers of the task `backdoor`
+BLIND_WIDTHS = 3  # of an interval, below which a task does not tell nothing learnt from everything learnt
 CHANCE_MARGIN = 0.05  # a student within it of guessing has collapsed
 Cell = tuple[int, int]  # the teacher's training seed, and the seed
 
@@ -26,11 +27,14 @@ class TransferScore:
         score: over runs.
         difference: to the reference's, pair by pair; None for the reference, or without a pair.
         p_value: of the difference, by Holm's correction over all lines of the pair and budget.
+        blind: the task hardly tells random initialisation from KD with data, and so says nothing about methods:
+            there are no differences.
     """
 
     score: Interval
     difference: PairedDifference | None = None
     p_value: float | None = None
+    blind: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,17 +116,21 @@ def _lines_of(settings: ComparisonSettings, group: Sequence[RunResult]) -> list[
     """Return the lines of one pair and budget."""
     targets = ceiling_scores(settings, group)
     by_line = {key: list(found) for key, found in itertools.groupby(group, lambda result: _line_key(result))}
+    blind = {column for column in settings.transfer if is_blind(settings, group, column)}
     lines = []
     for (row, column), found in by_line.items():
         line = _line(settings, found)
         against = by_line.get((settings.reference, column)) or by_line.get((settings.reference, "preset"), [])
         if row != settings.reference:
             line = replace(line, difference=_difference("test", SCORES[settings.score][0], found, against))
-            transfer = {
-                task: replace(each, difference=_difference("transfer", task, found, against))
-                for task, each in line.transfer.items()
-            }
-            line = replace(line, transfer=transfer)
+        transfer = {
+            column: replace(each, blind=True)
+            if column in blind
+            else replace(each, difference=_difference("transfer", column, found, against))
+            for column, each in line.transfer.items()
+            if column in blind or row != settings.reference
+        }
+        line = replace(line, transfer=line.transfer | transfer)
         if targets and line.macs:
             well = [result for result in found if result.status == COMPLETE]
             reference = [result for result in against if result.status == COMPLETE]
@@ -134,6 +142,22 @@ def _lines_of(settings: ComparisonSettings, group: Sequence[RunResult]) -> list[
     for place, p_value in zip(compared, holm(p_values), strict=True):
         lines[place] = replace(lines[place], p_value=p_value)
     return lines
+
+
+def is_blind(settings: ComparisonSettings, group: Sequence[RunResult], column: str) -> bool:
+    """Whether a transfer task tells random initialisation and KD with data apart by less than three intervals.
+
+    An interval is the half-width of their paired difference's. False where either row, or a second pair, is missing:
+    then nobody knows.
+    """
+    ends = {
+        "ceiling": [result for result in group if result.run.row == settings.ceiling],
+        "untrained": [result for result in group if settings.methods[result.run.row].student == "untrained"],
+    }
+    found = _difference("transfer", column, ends["ceiling"], ends["untrained"])
+    if found is None or found.interval.n < MIN_PAIRS:
+        return False
+    return abs(found.interval.mean) < BLIND_WIDTHS * found.interval.half_width
 
 
 def ceiling_scores(settings: ComparisonSettings, group: Sequence[RunResult]) -> dict[int, float]:

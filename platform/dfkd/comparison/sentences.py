@@ -82,16 +82,20 @@ def claim(settings: ComparisonSettings, lines: Sequence[Line]) -> list[str]:
             verdict = f"one pair says nothing about the margin of {margin}"
         else:
             verdict = f"its lower end lies {'above' if ours.low > -rival.margin else 'not above'} {margin}"
-        words = [f"{title_of(settings, lines)} less {line.title} ({named}): {points(ours)} points, {verdict}"]
+        words = [
+            f"{title_of(settings, lines)} less {line.title} ({named}): {points(ours)} points, n = {ours.n}, {verdict}"
+        ]
         for share, each in line.reached.items():
-            if each.ratio is not None:
-                middle, low, high = (1 / value for value in each.ratio)
-                words.append(
-                    f"{line.title}'s synthesis to {share:.0%} of the ceiling costs {middle:.2f} times as much "
-                    f"[{high:.2f}, {low:.2f}], n = {each.pairs}"
-                )
-        if rival.published_ratio is not None:
-            words.append(f"published is {rival.published_ratio:g}, of another cost")
+            if each.ratio is None:
+                words.append(f"both reached {share:.0%} of the ceiling in {each.pairs} of {each.of_pairs} pairs")
+                continue
+            middle, low, high = (1 / value for value in each.ratio)
+            words.append(
+                f"{line.title}'s synthesis to {share:.0%} of the ceiling costs {middle:.2f} times as much "
+                f"[{high:.2f}, {low:.2f}], n = {each.pairs} of {each.of_pairs} pairs"
+            )
+        if rival.summarised_ratio is not None:
+            words.append(f"summaries of the publication say {rival.summarised_ratio:g}, of another cost")
         found.append("; ".join(words) + ".")
     return found
 

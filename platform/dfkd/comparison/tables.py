@@ -10,7 +10,14 @@ from dfkd.comparison.cells import NOTHING, number, percent, plain, points, table
 from dfkd.comparison.efficiency import SHARES
 from dfkd.comparison.leaderboard import BACKDOOR, Line
 from dfkd.comparison.sentences import below_floor, claim, how_to_read, remarks, stability, title_of
+from dfkd.comparison.statistics import PairedDifference
 from dfkd.settings.comparison import BudgetSettings, ComparisonSettings
+from dfkd.settings.objectives import TransferObjective
+
+BLIND = (
+    "Blind: random initialisation and KD with data differ by less than three intervals here, so this task says nothing "
+    "about methods, and no differences are shown."
+)
 
 
 def full_markdown(settings: ComparisonSettings, lines: Sequence[Line]) -> str:
@@ -75,7 +82,7 @@ def score_table(settings: ComparisonSettings, lines: Sequence[Line]) -> str:
                 number(100 * line.ratio.mean, ".1f", " %"),
                 number(100 * line.agreement.mean, ".1f", " %"),
                 number(100 * line.best_epoch.mean, ".1f", " %"),
-                NOTHING if difference is None else points(difference.interval),
+                NOTHING if difference is None else _with_pairs(line, difference),
                 NOTHING if line.p_value is None else number(line.p_value, ".3f"),
                 NOTHING if difference is None else number(100 * difference.detectable, ".1f"),
             ]
@@ -110,6 +117,7 @@ def transfer_tables(settings: ComparisonSettings, lines: Sequence[Line]) -> list
             "detectable, uncorrected",
         ]
         rows = []
+        blind = any(line.transfer[name].blind for line in lines)
         error = column.goal == "minimize"  # in units of its own, such as metres; every other score is a share
         for line in lines:
             each, difference = line.transfer[name], line.transfer[name].difference
@@ -123,8 +131,8 @@ def transfer_tables(settings: ComparisonSettings, lines: Sequence[Line]) -> list
             rows.append([*cells, number(scale * difference.detectable, form)])
         data, direction = column.by.dataset.title or column.by.dataset.name, "; less is better" if error else ""
         task = f"{column.by.task.replace('_', ' ')}, {column.column}"
-        what = f"Transfer, `{name}`: {task}, on {data}, {column.split} split{direction}."
-        found += [what, table(head, rows)]
+        what = f"Transfer, `{name}`: {task}, on {data}{_classes(column)}, {column.split} split{direction}."
+        found += [f"{what} {BLIND}" if blind else what, table(head, rows)]
     return found
 
 
@@ -165,9 +173,25 @@ def efficiency_table(settings: ComparisonSettings, lines: Sequence[Line]) -> str
             ratio = found.ratio if line.row != settings.reference else None
             cells += [f"{found.reached} of {found.runs}"]
             cells += [number(found.median["synthesis_macs"], ".3g"), number(found.median["seconds"], ".0f")]
-            cells += [NOTHING if ratio is None else "{:.2f} [{:.2f}, {:.2f}]".format(*ratio) + f", n = {found.pairs}"]
+            cells += [
+                NOTHING
+                if ratio is None
+                else "{:.2f} [{:.2f}, {:.2f}]".format(*ratio) + f", n = {found.pairs} of {found.of_pairs}"
+            ]
         rows.append(cells)
     return table(head, rows)
+
+
+def _with_pairs(line: Line, difference: PairedDifference) -> str:
+    """Return a difference in points, and of how many pairs it is where the line has more runs."""
+    pairs = difference.interval.n
+    return points(difference.interval) + (f" ({pairs} pairs)" if pairs != line.score.n else "")
+
+
+def _classes(column: TransferObjective) -> str:
+    """Return which classes of the data a task is on, counted from 1; nothing where it is on all."""
+    kept = getattr(column.by, "classes", None)
+    return f", classes {kept[0] + 1} to {kept[1] + 1}" if kept is not None else ""
 
 
 def _groups(lines: Sequence[Line]) -> list[tuple[tuple[str, float], list[Line]]]:

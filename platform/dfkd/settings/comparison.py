@@ -134,12 +134,12 @@ class RivalSettings:
 
     row: str  # the other row
     margin: float  # by which the reference's score may lie below; a share
-    published_ratio: float | None = None  # the row's cost over the reference's, as a publication has it
+    summarised_ratio: float | None = None  # the row's cost over the reference's, as summaries of a publication have it
 
     def __post_init__(self) -> None:
         check_at_least("margin", self.margin, 0)
-        if self.published_ratio is not None:
-            check_positive("published_ratio", self.published_ratio)
+        if self.summarised_ratio is not None:
+            check_positive("summarised_ratio", self.summarised_ratio)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -121,7 +121,9 @@ def blended(teacher: nn.Module, make: Callable[..., nn.Module], share: float) ->
     return student.eval()
 
 
-def test_a_worse_student_scores_lower(teacher: nn.Module, tiny_network: Callable[..., nn.Module]) -> None:
+def test_the_more_damaged_a_copy_of_the_teacher_the_lower_it_scores(
+    teacher: nn.Module, tiny_network: Callable[..., nn.Module]
+) -> None:
     probe = exam(teacher)
     scores = []
     for share in (0.0, 0.05, 0.15, 0.3, 0.6):

@@ -19,7 +19,7 @@ import torch
 
 from dfkd.assembly import Materials
 from dfkd.settings.experiment import ExperimentSettings
-from dfkd.settings.synthesis import ContrastSettings
+from dfkd.settings.synthesis import CategoryEmbeddingNoise, ContrastSettings
 from dfkd.synthesis.protocol import SyntheticBatch
 
 NUM_CLASSES, LONG_EPOCHS = 3, 20
@@ -41,6 +41,12 @@ def two_workers(
     inputs = {
         "settings": tiny_settings(workers=2),
         "long settings": tiny_settings(workers=2, distillation={"epochs": LONG_EPOCHS}),
+        "rare checkpoints": tiny_settings(
+            workers=2,
+            contrast=ContrastSettings(kind="fresh"),
+            noise=CategoryEmbeddingNoise(learnable_magnitudes=True),
+            distillation={"checkpoint_every": 2},
+        ),
         "materials": tiny_materials,
         "teacher_in_double": dataclasses.replace(tiny_materials.teacher, model=double),
         "variants": {

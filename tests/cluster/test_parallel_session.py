@@ -30,13 +30,17 @@ def test_both_workers_have_the_same_student_and_the_same_losses(two_workers: Res
         assert {name.split("/")[0] for name in set(ours) - set(theirs)} == {"probe", "val"}  # rank 0 judges alone
 
 
+@pytest.mark.parametrize(("whole", "interrupted"), [("uninterrupted", "interrupted"), ("rare", "rare")])
 @pytest.mark.parametrize("epoch", range(3))
-def test_two_interrupted_workers_go_on_bit_for_bit(two_workers: Results, epoch: int) -> None:
+def test_two_interrupted_workers_go_on_bit_for_bit(
+    two_workers: Results, epoch: int, whole: str, interrupted: str
+) -> None:
+    """With a checkpoint an epoch and bank contrast; with one in two epochs, fresh contrast and learnt magnitudes."""
     for worker in two_workers:
-        before, after = worker[f"interrupted-{epoch}"]
+        before, after = worker[f"{interrupted}-{epoch}"]
         merged = {report["epoch"]: report for report in without_times(before["reports"] + after["reports"])}
-        assert list(merged.values()) == without_times(worker["uninterrupted"]["reports"])
-        for name, tensor in worker["uninterrupted"]["weights"].items():
+        assert list(merged.values()) == without_times(worker[whole]["reports"])
+        for name, tensor in worker[whole]["weights"].items():
             assert torch.equal(tensor, after["weights"][name]), name
 
 

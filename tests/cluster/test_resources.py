@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import ray
 
+from dfkd.cluster import resources
 from dfkd.cluster.resources import (
     autoscales,
     check_fits,
@@ -77,6 +78,15 @@ def test_a_search_on_the_head_knows_what_may_come(
     check_fits(automatic, 16)
     with pytest.raises(ValueError, match="workers: 17 needed, each with a GPU; the cluster can give 16 at most"):
         check_fits(automatic, 17)
+
+
+def test_a_cluster_of_gpus_without_a_cpu_is_refused(tiny_settings: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "autoscales", lambda: False)
+    monkeypatch.setattr(resources, "limits", lambda: {"CPU": 0.0, "GPU": 1.0})
+    with pytest.raises(ValueError, match="a trial takes a CPU beside its GPU, and the cluster can give none"):
+        check_fits(replace(tiny_settings(), device="cuda"), 1)
+    monkeypatch.setattr(resources, "limits", lambda: {"CPU": 1.0, "GPU": 1.0})
+    check_fits(replace(tiny_settings(), device="cuda"), 1)
 
 
 @pytest.mark.ray

@@ -18,6 +18,7 @@ from dfkd.assembly import Materials
 from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.local_session import LocalSession
 from dfkd.cluster.worker import PREVIEW_KEY, WARNING_KEY, Report, run_worker
+from dfkd.data.image_set import ImageSet
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.synthesis import (
     CategoryEmbeddingNoise,
@@ -97,6 +98,14 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     tiny_settings: Make, tiny_materials: Materials, tmp_path: Path, kept: dict[Any, Any], moment: str, epoch: int
 ) -> None:
     _interrupt_and_resume(tiny_settings(), tiny_materials, tmp_path, kept, moment=moment, epoch=epoch)
+
+
+@pytest.mark.parametrize("epoch", range(TOTAL_EPOCHS))
+def test_epochs_since_the_last_checkpoint_are_run_again_bit_for_bit(
+    tiny_settings: Make, tiny_materials: Materials, tmp_path: Path, kept: dict[Any, Any], epoch: int
+) -> None:
+    settings = tiny_settings(distillation={"checkpoint_every": 2})
+    _interrupt_and_resume(settings, tiny_materials, tmp_path, kept, moment="after the report", epoch=epoch)
 
 
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if VARIANTS[name]])
@@ -220,6 +229,20 @@ def test_reports_carry_what_a_search_selects_on(tiny_settings: Make, tiny_materi
         assert report["time/epoch_seconds"] > 0
     assert "distillation/kd" not in reports[0]  # the warm-up only fills the bank
     assert {"distillation/kd", "distillation/contrast_bank", "synthesis/batch_norm"} <= set(reports[1])
+
+
+def test_nothing_is_learnt_from_probe_or_validation_images(tiny_settings: Make, tiny_materials: Materials) -> None:
+    assert tiny_materials.probe is not None and tiny_materials.validation is not None
+    others = replace(
+        tiny_materials,
+        probe=replace(tiny_materials.probe, images=255 - tiny_materials.probe.images),
+        validation=ImageSet(255 - tiny_materials.validation.images, tiny_materials.validation.labels.flip(0)),
+    )
+    reports, student = run(tiny_settings(), tiny_materials)
+    other_reports, other_student = run(tiny_settings(), others)
+    assert reports[-1]["probe/kl"] != other_reports[-1]["probe/kl"]  # they are other images
+    for name, tensor in student.state_dict().items():
+        assert torch.equal(tensor, other_student.state_dict()[name]), name
 
 
 def test_without_probe_and_real_images_only_the_losses_are_reported(

@@ -104,6 +104,12 @@ def main(rank: int, folder: Path) -> None:
         store = CheckpointStore(str(folder / f"interrupted-{epoch}"))
         before = run(inputs, store, interrupted_epoch=epoch)
         results[f"interrupted-{epoch}"] = (before, run(inputs, store))
+    rare = inputs | {"settings": inputs["rare checkpoints"]}
+    results["rare"] = run(rare, CheckpointStore(str(folder / "rare")))
+    for epoch in range(3):
+        store = CheckpointStore(str(folder / f"rare-{epoch}"))
+        before = run(rare, store, interrupted_epoch=epoch)
+        results[f"rare-{epoch}"] = (before, run(rare, store))
     store = CheckpointStore(str(folder / "damaged"))
     run(inputs, store, interrupted_epoch=1)
     if rank == 0:  # the newest checkpoint of the other worker alone

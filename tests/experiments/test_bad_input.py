@@ -247,7 +247,16 @@ def test_files_that_are_damaged_or_not_there_are_told_before_any_trial(run: Run,
     export.write_bytes(b"PK not an archive")
     foreign.mkdir()
     (foreign / "MLmodel").write_text("flavors: {pytorch: {}}")
+    plain, occupied = tmp_path / "plain.safetensors", tmp_path / "occupied"
+    lenet = build_model("lenet5", num_classes=10, in_channels=1)
+    save_file(lenet.state_dict(), plain, metadata={"architecture": "lenet5"})
+    occupied.write_text("a file where the folder of checkpoints would be")
     mistakes = {
+        r"batch_norm: is 1, but the teacher of '.*plain.safetensors' has no BatchNorm layer": [
+            "--set",
+            f"teacher.weights={plain}",
+        ],
+        r"--storage|occupied": ["--storage", str(occupied / "checkpoints")],
         r"cut.pt2": ["--set", f"teacher.weights={export}"],
         r"foreign is an MLflow model.*trust_pickle": ["--set", f"teacher.weights={foreign}"],
         r"models:/nobody@champion: no model is registered in .*, which is new": [

@@ -22,7 +22,7 @@ from dfkd.cluster.local_session import LocalSession
 from dfkd.cluster.worker import run_worker
 from dfkd.data.image_set import ImageSet
 from dfkd.data.real_data import RealData
-from dfkd.jobs import search_files
+from dfkd.jobs import search_files, story
 from dfkd.jobs.console import Console
 from dfkd.jobs.last_screen import last_screen
 from dfkd.jobs.leftovers import remove_leftovers
@@ -149,6 +149,11 @@ def versions_of(running: Running) -> list[str]:
     return sorted(str(version.version) for version in client.search_model_versions("name = 'tiny'"))
 
 
+def card_of(running: Running, outcome: Outcome) -> str:
+    client = import_mlflow().MlflowClient(running.tracking_uri)
+    return str(client.get_model_version("tiny", str(outcome.registered.version)).description)
+
+
 def tags_of(running: Running) -> dict[str, str]:
     """Tags of the search's own run."""
     assert running.tracking.flush()
@@ -193,8 +198,16 @@ def test_another_winner_of_the_same_search_is_judged_and_registered_too(ended: C
     search.record(DEFAULT)
     search.conclude()
     search.record(FASTER, probe__agreement=1.0)
-    assert search.conclude().registered.uri == "models:/tiny/2"
-    assert search.said.getvalue().count("judging it on the test split, once") == 2
+    second = search.conclude()
+    assert second.registered.uri == "models:/tiny/2"
+    assert "scored on it once, for this table, as the 2nd student of this search" in story.test_table(second)
+    assert "as the 2nd student of this search, which went on" in card_of(search.running, second)
+    search.record(FASTER, probe__agreement=0.2)  # so the first one is chosen again
+    assert search.conclude().registered.uri == "models:/tiny/1"
+    assert versions_of(search.running) == ["1", "2"]
+    said = search.said.getvalue()
+    assert said.count("judging it on the test split, once") == 2
+    assert said.count("judging it on the test split, once, as the 2nd student of this search") == 1
 
 
 def test_a_table_or_plot_that_cannot_be_made_costs_a_line_and_not_the_student(

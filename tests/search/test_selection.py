@@ -92,6 +92,9 @@ def test_a_spread_over_few_seeds_is_called_rough() -> None:
 def test_the_configured_margin_wins() -> None:
     margin = estimate_tie_margin(ObjectiveSettings(), best=0.9, num_images=900, repeats=[0.1, 0.9], configured=0.0)
     assert (margin.value, margin.source) == (0.0, "as configured")
+    changed = ("distillation.epochs",)
+    margin = estimate_tie_margin(ObjectiveSettings(), best=0.9, num_images=900, configured=0.1, changed=changed)
+    assert margin.source == "as configured for other settings: --set changed distillation.epochs"
 
 
 def test_repeats_count_where_they_show_more_noise_than_the_probe() -> None:

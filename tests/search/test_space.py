@@ -80,6 +80,15 @@ def test_an_override_changes_the_fixed_part_and_with_it_the_default(tmp_path: Pa
         load(tmp_path, {}, "dataset.titel=mine")
 
 
+def test_only_overrides_that_may_make_other_students_count_as_changes(tmp_path: Path) -> None:
+    moved = ("dataset.title=mine", "device=cpu", "seed=3", "dataset.path=/elsewhere")
+    assert load(tmp_path, {}, *moved).changed == ()
+    assert load(tmp_path, {}, *moved, "distillation.epochs=3", "student.architecture=resnet8").changed == (
+        "distillation.epochs",
+        "student.architecture",
+    )
+
+
 def test_a_schedule_can_be_searched(tmp_path: Path) -> None:
     parameters = {"schedule": {"type": "categorical", "choices": ["nayer_100", "nayer_300"]}}
     space = load(tmp_path, {"parameters": parameters})

@@ -30,6 +30,16 @@ def test_regrets_are_differences_to_the_best_validation_score() -> None:
     assert report.regret_kd_loss == pytest.approx(0.06)  # trial 5
 
 
+def test_collapsed_trials_make_a_random_pick_look_bad_and_are_left_out_beside_it() -> None:
+    trials = [trial(n, n / 10, 0.5 + n / 100) for n in range(3)] + [trial(9, 0.0, 0.1, collapsed=True)]
+    report = trust_report(trials, choose(trials, "maximize"), "maximize")
+    assert report.regret_random == pytest.approx(0.52 - 1.63 / 4)
+    assert report.regret_random_without_collapsed == pytest.approx(0.01)
+    assert "| the same without collapsed trials | 1.00 points |" in report.to_markdown()
+    nobody = trust_report(trials[3:], trials[3], "maximize")
+    assert nobody.regret_random_without_collapsed is None
+
+
 def test_an_objective_that_is_minimised_correlates_the_right_way_round() -> None:
     trials = [trial(n, -n / 10, n / 20) for n in range(12)]
     assert trust_report(trials, trials[-1], "minimize").correlation.rho == pytest.approx(1.0)

@@ -24,11 +24,12 @@ def test_weights_tell_how_many_classes_and_channels_they_are_for(architecture: s
 
 
 def test_sound_weights_pass_whatever_the_data_will_be(tmp_path: Path) -> None:
-    try_weights(TeacherSettings(weights=str(saved(tmp_path, "resnet8", 5, 1))))
+    read = try_weights(TeacherSettings(weights=str(saved(tmp_path, "resnet8", 5, 1))))
+    assert read is not None and read(torch.zeros(2, 1, 8, 8)).shape == (2, 5)
     network = torch.nn.DataParallel(build_network("resnet8", num_classes=4, in_channels=3))
     torch.save({"state_dict": network.state_dict()}, tmp_path / "parallel.pth")
     try_weights(TeacherSettings(weights=str(tmp_path / "parallel.pth"), architecture="resnet8"))
-    try_weights(TeacherSettings(weights=str(tmp_path / "parallel.pth")))  # whose network nobody has named yet
+    assert try_weights(TeacherSettings(weights=str(tmp_path / "parallel.pth"))) is None  # nobody has named its network
     registered = build_network("resnet8", num_classes=6, in_channels=3).state_dict(), {"architecture": "resnet8"}
     try_weights(TeacherSettings(weights="models:/somebody@champion"), registry=lambda uri: registered)
 

@@ -45,6 +45,16 @@ def test_torchvisions_own_file_loads_under_its_name(load, tmp_path):
     assert torch.equal(loaded.model.network.fc.weight, trained.network.fc.weight)
 
 
+def test_timms_own_file_loads_under_its_name(load, tmp_path):
+    pytest.importorskip("timm", reason="needs the extra [timm]")
+    trained = build_network("timm:resnet10t", num_classes=3, in_channels=1)
+    torch.save(trained.network.state_dict(), tmp_path / "teacher.pt")
+
+    loaded = load(tmp_path / "teacher.pt", **MADE | {"architecture": "timm:resnet10t"})
+
+    assert torch.equal(loaded.model.network.fc.weight, trained.network.fc.weight)
+
+
 def test_a_pickle_of_more_than_tensors_is_refused_and_not_run(load, tmp_path):
     marker, path = tmp_path / "it ran", tmp_path / "teacher.pt"
     torch.save({"state_dict": Payload(marker)}, path)

@@ -72,6 +72,11 @@ def check_fits(settings: ExperimentSettings, workers: int) -> None:
                 "device: 'auto' cannot tell whether this cluster's autoscaler may add GPUs. "
                 "Say 'cuda' or 'cpu', and give `concurrency`."
             )
+    elif kind == "GPU" and limits()["CPU"] < 1:
+        raise ValueError(
+            "workers: a trial takes a CPU beside its GPU, and the cluster can give none (num_cpus is 0). Start a node "
+            "that has some."
+        )
     elif workers > (available := limits()[kind]):
         each = "a GPU, which `device: cuda` asks for" if settings.device == "cuda" else f"a {kind}"
         advice = "Lower `workers`, or let it have more nodes." if available else "Use `device: cpu`, or add a node."

@@ -95,6 +95,7 @@ def _choose(
         num_images=_exam_size(running, objective),
         repeats=default_values(running, objective),
         configured=running.space.settings.tie_margin if objective is running.space.settings.objective else None,
+        changed=running.space.changed,
     )
     return choose(scores, objective.goal, margin.value), margin, scores
 

@@ -29,7 +29,7 @@ from dfkd.jobs.curve import Curve
 from dfkd.jobs.dataset_inputs import log_student_inputs
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.plain_json import plain_json
-from dfkd.jobs.preparation import check_places, resolve_storage
+from dfkd.jobs.preparation import check_places, resolve_storage, try_storage
 from dfkd.jobs.probe_cache import forget_probe_set, obtain_probe_set
 from dfkd.jobs.ray_cluster import connected
 from dfkd.jobs.rehearsal import embed_all, rehearse, rehearse_untrained
@@ -85,7 +85,9 @@ def run_distillation(settings: ExperimentSettings, options: DistillOptions, cons
     run_id = options.name or f"distill-{settings_key(settings)}-{unique}"
     folder = open_run_folder(home / "distillations" / run_id, options.tracking.told(settings))
     storage = options.storage or known_storage(folder)
-    try_given_teacher(settings.teacher, tracking_uri)
+    if storage is not None:
+        try_storage(storage)
+    try_given_teacher(settings, tracking_uri)
     check_reachable(tracking_uri)
     curve = Curve(folder / "curve.json")
     with _cluster_for(settings, tracking_uri=tracking_uri, storage=storage):

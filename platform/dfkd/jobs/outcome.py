@@ -16,12 +16,13 @@ from dfkd.jobs.choice import Choice, choose_trial
 from dfkd.jobs.console import first_line
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.floor import FloorRun
+from dfkd.jobs.judging import judge_once, looks, score_floor
 from dfkd.jobs.probe_cache import exam_hash
 from dfkd.jobs.running import Running
 from dfkd.jobs.search_files import search_files
 from dfkd.jobs.start_up import StartUp, start_up
 from dfkd.jobs.story import description
-from dfkd.jobs.students import Judgement, count_parameters, judge, load_student
+from dfkd.jobs.students import count_parameters, load_student
 from dfkd.jobs.teacher import description_of
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import shareable
@@ -46,6 +47,7 @@ class Outcome:
         teacher_label: what tables call the teacher.
         start_up: how long its trials took to begin.
         registered: the version in the registry.
+        looks: that other students of this search were scored on the test split before, if they were; in words.
     """
 
     choice: Choice
@@ -56,6 +58,7 @@ class Outcome:
     teacher_label: str
     start_up: StartUp
     registered: RegisteredModel
+    looks: str = ""
 
 
 def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outcome:
@@ -95,6 +98,7 @@ def conclude(running: Running, parent: Tracker, floor: FloorRun | None) -> Outco
         teacher_label=teacher.label,
         start_up=start_up(running.records.all()),
         registered=registered,
+        looks=looks(running, choice.record.key),
     )
     parent.set_description(description(running, outcome))
     return outcome
@@ -122,39 +126,13 @@ def log_files(running: Running, parent: Tracker, made_by: Mapping[str, Callable[
             parent.log_artifact(name, content)
 
 
-def judge_once(running: Running, choice: Choice, settings: ExperimentSettings, student: nn.Module) -> Judgement:
-    """Return what the test split says of the student, which sees it once, however often the search goes on."""
-    known = running.folder.facts().get("judged", {})
-    if known.pop("key", None) == choice.record.key:
-        return Judgement(**known)
-    on_test = "judging it on the test split, once" if running.data.test else "there are no test images to judge it on"
-    tied = f" (the default settings: ties lie within {choice.margin.value:.4g})" if choice.record.is_default else ""
-    running.console.say(f"chosen: trial {choice.record.number + 1}{tied}; {on_test}")
-    judgement = judge(student, running.materials.teacher, running.data.test, settings.tasks)
-    running.folder.note(judged={"key": choice.record.key} | judgement.to_dict())
-    return judgement
-
-
-def score_floor(running: Running, floor: FloorRun | None, settings: ExperimentSettings) -> Mapping[str, float]:
-    """Return the scores of KD on random noise on the test split; a search that goes on remembers them."""
-    if floor is None:
-        return dict(running.folder.facts().get("floor_scores", {}))
-    teacher = running.materials.teacher
-    student = floor.wait(teacher, running.console)
-    if student is None:
-        return {}
-    scores = judge(student, teacher, running.data.test, settings.tasks).scores
-    running.folder.note(floor_scores=scores)
-    return scores
-
-
 def register_once(
     running: Running, choice: Choice, settings: ExperimentSettings, student: nn.Module, scores: Mapping[str, float]
 ) -> RegisteredModel:
     """Register the student, unless an earlier end of this search did, and keep its weights in the search's folder."""
-    known = running.folder.facts().get("registered", {})
-    if known.get("key") == choice.record.key:
-        return RegisteredModel(**known["model"])
+    known = running.folder.facts().get("registrations", {})
+    if choice.record.key in known:
+        return RegisteredModel(**known[choice.record.key])
     teacher, architecture = running.materials.teacher, settings.student.network
     copy = running.folder.path / "student.safetensors"
     save_teacher(copy, dataclasses.replace(teacher, model=student, architecture=architecture, hash=""))
@@ -174,7 +152,7 @@ def register_once(
             f"the student was chosen and judged, and is not registered: {error} It waits as '{copy}'; the same command "
             "with --resume registers it."
         ) from None
-    running.folder.note(registered={"key": choice.record.key, "model": dataclasses.asdict(registered)})
+    running.folder.note(registrations=known | {choice.record.key: dataclasses.asdict(registered)})
     return registered
 
 
@@ -211,7 +189,9 @@ def make_card(
         image_shape=teacher.image_shape,
         latency=latency_in_words(student, teacher.image_shape),
         teacher_provenance=settings.teacher.trust,
-        scored_on=f"the test split of {running.data.title} ({len(test):,} images)" if test is not None else None,
+        scored_on=None
+        if test is None
+        else f"the test split of {running.data.title} ({len(test):,} images){looks(running, choice.record.key)}",
     )
 
 

@@ -22,6 +22,7 @@ from dfkd.jobs.preparation import (
     check_cluster,
     check_objective,
     resolve_storage,
+    try_storage,
     with_checks_that_fit,
 )
 from dfkd.jobs.probe_cache import obtain_probe_set, probe_hash
@@ -68,10 +69,13 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
     tracking_uri = resolve_tracking_uri(options.tracking_uri, home=home)
     earlier = find_search_folder(home, space) if options.resume else None
     json_file = open_output(options.json_file)
-    try_given_teacher(space.resolve({}).teacher, tracking_uri)
+    shared = storage_for(options.storage, earlier)
+    if shared is not None:
+        try_storage(shared)
+    try_given_teacher(space.resolve({}), tracking_uri)
     check_reachable(tracking_uri)
     with connected():
-        check_cluster(space, tracking_uri=tracking_uri, storage=storage_for(options.storage, earlier))
+        check_cluster(space, tracking_uri=tracking_uri, storage=shared)
         space = with_checks_that_fit(space, console)
         data = load_dataset(space.resolve({}).dataset)
         check_objective(space.settings.objective, space.resolve({}), data)

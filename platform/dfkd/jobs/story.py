@@ -70,7 +70,7 @@ def test_table(outcome: Outcome) -> str:
     ]
     if floor:
         rows.append(("KD on random noise", floor.get("accuracy/top1"), floor.get("agreement/top1")))
-    lines = ["The test split chose nothing: the student was scored on it once, for this table.", ""]
+    lines = [f"The test split chose nothing: the student was scored on it once, for this table{outcome.looks}.", ""]
     lines += ["| test split | accuracy | agreement with the teacher |", "|---|---|---|"]
     lines += [f"| {name} | {percent(accuracy)} | {percent(agreement)} |" for name, accuracy, agreement in rows]
     return "\n".join(lines)

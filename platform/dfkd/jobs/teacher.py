@@ -24,9 +24,9 @@ from dfkd.settings.experiment import ExperimentSettings, TeacherSettings
 from dfkd.settings.identity import flatten, settings_key, shareable, to_dict
 from dfkd.tasks.accuracy import top1
 from dfkd.tasks.protocol import predict_logits
-from dfkd.teachers import Teacher, load_teacher, try_weights
+from dfkd.teachers import Teacher, load_teacher, require_statistics, try_weights
 from dfkd.teachers.loading import REGISTRY
-from dfkd.tracking.connection import check_reachable
+from dfkd.tracking.connection import check_reachable, told_when_unreachable
 from dfkd.tracking.credentials import hide_credentials
 from dfkd.tracking.home import is_new_store
 from dfkd.tracking.mlflow_tracker import MlflowTracking
@@ -130,8 +130,9 @@ def find_existing_teacher(
     return None if uri is None else (read_teacher(trained_before(settings, data, uri), data, tracking_uri), uri)
 
 
-def try_given_teacher(source: TeacherSettings, tracking_uri: str) -> None:
-    """Read a teacher that is given, as far as that needs no data; raise ValueError if it cannot be had."""
+def try_given_teacher(settings: ExperimentSettings, tracking_uri: str) -> None:
+    """Read a teacher that is given, as far as that needs no data; raise ValueError if it cannot serve."""
+    source = settings.teacher
     if source.weights and source.weights.startswith(REGISTRY):
         if is_new_store(tracking_uri):
             raise ValueError(
@@ -139,7 +140,9 @@ def try_given_teacher(source: TeacherSettings, tracking_uri: str) -> None:
                 "is new. Name the home or the tracking server that has it (--home, --tracking-uri)."
             )
         check_reachable(tracking_uri)
-    try_weights(source, **_from_mlflow(source, tracking_uri))
+    network = try_weights(source, **_from_mlflow(source, tracking_uri))
+    if network is not None:
+        require_statistics(network, settings.synthesis.batch_norm_weight, named=f"of '{source.weights}'")
 
 
 def read_teacher(source: TeacherSettings, data: RealData, tracking_uri: str) -> Teacher:
@@ -210,16 +213,23 @@ def _register(
     lines = [f"# Teacher\n\n{teacher.provenance}\n", f"`{teacher.hash}`, commit {commit()}\n"]
     lines += [f"- {metric}: {value:.4f}" for metric, value in scores.items()]
     lines += [f"- {package} {version}" for package, version in versions().items()]
-    return register_teacher(
-        uri,
-        name,
-        model=teacher.model,
-        description=description_of(teacher),
-        card="\n".join(lines),
-        training_key=key,
-        run_id=run_id,
-        tags={"teacher_hash": teacher.hash} | {metric: f"{value:.4f}" for metric, value in scores.items()},
-    )
+    try:
+        with told_when_unreachable(uri):
+            return register_teacher(
+                uri,
+                name,
+                model=teacher.model,
+                description=description_of(teacher),
+                card="\n".join(lines),
+                training_key=key,
+                run_id=run_id,
+                tags={"teacher_hash": teacher.hash} | {metric: f"{value:.4f}" for metric, value in scores.items()},
+            )
+    except ConnectionError as error:
+        raise ConnectionError(
+            f"the teacher was trained, and is not registered: {error} Its training is kept: the same command registers "
+            "it."
+        ) from None
 
 
 def description_of(teacher: Teacher, *, architecture: str | None = None) -> ModelDescription:

@@ -134,6 +134,7 @@ def estimate_tie_margin(
     num_images: int,
     repeats: Sequence[float] = (),
     configured: float | None = None,
+    changed: Sequence[str] = (),
 ) -> TieMargin:
     """Return the margin to use: the configured one, else from repeats, else from the size of the probe.
 
@@ -143,9 +144,11 @@ def estimate_tie_margin(
         num_images: that the objective is computed on.
         repeats: objectives of the default settings under different seeds, if they were run.
         configured: ``tie_margin`` of the search, which wins.
+        changed: what the command line changed in the settings that it was configured for.
     """
     if configured is not None:
-        return TieMargin(value=configured, source="as configured")
+        other = f" for other settings: --set changed {', '.join(changed)}" if changed else ""
+        return TieMargin(value=configured, source=f"as configured{other}")
     candidates = []
     if objective.metric in ("agreement", "agreement_real", "val_accuracy"):  # shares of equally weighted images
         source = f"sampling noise of {num_images} images, a lower bound of the seed noise"

@@ -20,7 +20,7 @@ from dfkd.config import (
     to_dict,
 )
 from dfkd.search.corners import corner_problems, corners, default_value
-from dfkd.search.experiment_file import check_file
+from dfkd.search.experiment_file import BESIDE_EXPERIMENT, check_file
 from dfkd.settings.checks import did_you_mean
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.search import OBJECTIVE_TASKS, ObjectiveSettings, Scalar, SearchSettings
@@ -28,6 +28,7 @@ from dfkd.settings.search import OBJECTIVE_TASKS, ObjectiveSettings, Scalar, Sea
 #: Parts that all trials of a search share: the teacher and with it the probe set, what a trial is judged by, where it
 #: runs, and the seed, of which the luckiest would win.
 SHARED_PARTS = ("dataset", "teacher", "tasks", "workers", "device", "seed")
+SAME_STUDENTS = ("dataset.path", "dataset.title", "device", "seed", "tasks")  # overrides that make no other ones
 CHECK_WORKERS = 2  # of the run that holds data-parallel training against a single worker
 
 
@@ -38,10 +39,12 @@ class SearchSpace:
     Attributes:
         settings: as in the file, with the overrides in ``settings.experiment``.
         where: the file, for messages.
+        changed: paths of overrides that may make other students of the file's settings.
     """
 
     settings: SearchSettings
     where: str
+    changed: tuple[str, ...] = ()
 
     @property
     def base(self) -> dict[str, Any]:
@@ -137,8 +140,11 @@ def load_search_space(path: str | Path, overrides: Iterable[str] = ()) -> Search
         ValueError: with file and line where the file is no YAML mapping; a ``SettingsError`` with every problem of its
             settings otherwise.
     """
+    overrides = list(overrides)
     settings = check_file(SearchSettings, read_yaml(path), overrides, where=str(path))
-    space = SearchSpace(settings=settings, where=str(path))
+    paths = (override.partition("=")[0].strip() for override in overrides)
+    changed = tuple(each for each in paths if not each.startswith((BESIDE_EXPERIMENT, *SAME_STUDENTS)))
+    space = SearchSpace(settings=settings, where=str(path), changed=changed)
     _check_parameters(space)
     return space
 

@@ -64,6 +64,7 @@ class TrustReport:
         regret_selected: of the trial that another objective chose and the search took; None where there is no other.
         regret_default: of the default settings.
         regret_random: of a uniformly random pick, expected.
+        regret_random_without_collapsed: of one among the others, expected: collapsed students flatter the former.
         regret_kd_loss: of the trial with the lowest last KD loss.
         correlation: of objective and validation, both turned so that larger is better: 1 is a perfect objective.
         correlation_without_collapsed: the same without collapsed trials, which are easy to tell and flatter it.
@@ -78,6 +79,7 @@ class TrustReport:
     regret_selected: float | None
     regret_default: float | None
     regret_random: float | None
+    regret_random_without_collapsed: float | None
     regret_kd_loss: float | None
     correlation: RankCorrelation
     correlation_without_collapsed: RankCorrelation
@@ -99,6 +101,7 @@ class TrustReport:
             "regret_selected": self.regret_selected,
             "regret_default": self.regret_default,
             "regret_random": self.regret_random,
+            "regret_random_without_collapsed": self.regret_random_without_collapsed,
             "regret_kd_loss": self.regret_kd_loss,
         }
         for name, found in (("", self.correlation), ("_without_collapsed", self.correlation_without_collapsed)):
@@ -123,6 +126,7 @@ class TrustReport:
             *(selected if self.regret_selected is not None else []),
             ("regret of the default settings", _points(self.regret_default)),
             ("regret of a random pick (expected)", _points(self.regret_random)),
+            ("the same without collapsed trials", _points(self.regret_random_without_collapsed)),
             ("regret of picking by the last KD loss", _points(self.regret_kd_loss)),
             ("rank correlation (Spearman)", str(self.correlation)),
             ("rank correlation without collapsed trials", str(self.correlation_without_collapsed)),
@@ -180,6 +184,9 @@ def trust_report(
         regret_selected=regret(selected.validation if selected else None),
         regret_default=regret(default.validation if default else None),
         regret_random=regret(statistics.fmean(scores) if scores else None),
+        regret_random_without_collapsed=regret(
+            statistics.fmean(_validation(trial) for trial in upright) if upright else None
+        ),
         regret_kd_loss=regret(by_kd_loss.validation if by_kd_loss else None),
         correlation=_correlation(comparable, direction),
         correlation_without_collapsed=_correlation(upright, direction),

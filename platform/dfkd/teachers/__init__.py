@@ -6,7 +6,7 @@ from dfkd.teachers.early_check import try_weights
 from dfkd.teachers.loading import Foreign, ForeignModelError, Registry, load_teacher
 from dfkd.teachers.networks import build_network
 from dfkd.teachers.saving import save_teacher
-from dfkd.teachers.teacher import Teacher, check_classes, hash_teacher, require_batch_norm
+from dfkd.teachers.teacher import Teacher, check_classes, hash_teacher, require_batch_norm, require_statistics
 
 __all__ = [
     "Foreign",
@@ -18,6 +18,7 @@ __all__ = [
     "hash_teacher",
     "load_teacher",
     "require_batch_norm",
+    "require_statistics",
     "save_teacher",
     "try_weights",
 ]

@@ -13,7 +13,9 @@ from dfkd.teachers.networks import build_network
 from dfkd.teachers.weights import load_weights, with_own_names
 
 
-def try_weights(settings: TeacherSettings, *, registry: Registry | None = None, foreign: Foreign | None = None) -> None:
+def try_weights(
+    settings: TeacherSettings, *, registry: Registry | None = None, foreign: Foreign | None = None
+) -> nn.Module | None:
     """Read what is given and put weights into their network, of as many classes and channels as they seem to have.
 
     Whether they are the data's is found out later.
@@ -23,18 +25,24 @@ def try_weights(settings: TeacherSettings, *, registry: Registry | None = None, 
         registry: as for ``load_teacher``.
         foreign: as for ``load_teacher``.
 
+    Returns:
+        The network; None where there is nothing to read yet, or nobody has named the weights' network.
+
     Raises:
         ValueError: it is not there, damaged, not trusted, or holds another network's weights.
     """
     if settings.weights is None:
-        return
+        return None
     found = find(settings, registry, foreign)
     architecture = settings.architecture or found.metadata.get("architecture")
-    if isinstance(found.content, nn.Module) or architecture is None:
-        return
+    if isinstance(found.content, nn.Module):
+        return found.content
+    if architecture is None:
+        return None
     num_classes, in_channels = implied_size(architecture, found.content)
     network = build_network(architecture, num_classes=num_classes, in_channels=in_channels)
     load_weights(network, found.content, architecture=architecture, source=found.source)
+    return network
 
 
 def implied_size(architecture: str, weights: Mapping[str, Tensor]) -> tuple[int, int]:

@@ -113,13 +113,16 @@ def require_batch_norm(teacher: Teacher, weight: float) -> None:
     Raises:
         ValueError: if ``weight`` is not 0 and the network has no BatchNorm layer that remembers statistics.
     """
-    if weight == 0:
-        return
-    if not has_batch_norm(teacher.model):
+    require_statistics(teacher.model, weight, named=f"'{teacher.architecture}' ({teacher.provenance})")
+
+
+def require_statistics(network: nn.Module, weight: float, *, named: str) -> None:
+    """Do as ``require_batch_norm`` for a network that is no ``Teacher`` yet; ``named`` is what messages call it."""
+    if weight and not has_batch_norm(network):
         raise ValueError(
-            f"synthesis.weights.batch_norm: is {weight:g}, but the teacher '{teacher.architecture}' "
-            f"({teacher.provenance}) has no BatchNorm layer whose statistics could be matched. Set it to 0, or take a "
-            f"method that asks nothing of them: {', '.join(WITHOUT_BATCH_NORM)}."
+            f"synthesis.weights.batch_norm: is {weight:g}, but the teacher {named} has no BatchNorm layer whose "
+            "statistics could be matched. Set it to 0, or take a method that asks nothing of them: "
+            f"{', '.join(WITHOUT_BATCH_NORM)}."
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zlib
 
 import pytest
@@ -57,6 +58,23 @@ def test_any_bytes_are_decoded_or_named(content: bytes) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1), (10_000, 10)])
 def test_sizes_that_nobody_expects_are_decoded(size: tuple[int, int]) -> None:
     decode(encoded("PNG", *size))
+
+
+def test_photographs_are_not_kept_as_they_are_until_all_are_read() -> None:
+    content = encoded("PNG", 1600, 1600)  # 7.7 MB each once it is decoded
+    source = ExampleSource(
+        num_examples=30,
+        read=lambda index: (Image.open(io.BytesIO(content)), 0),
+        describe=lambda index: f"a.parquet, row {index}",
+    )
+    tracemalloc.start()
+    try:
+        images = decode_examples(source, WANTED).images
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (images == images[:1]).all()
+    assert peak < 80_000_000  # a third of what they are together
 
 
 def test_a_small_file_of_a_huge_image_is_refused_before_it_is_decoded() -> None:

@@ -22,7 +22,7 @@ SMOKE = "search_spaces/smoke.yaml"
 def space(tmp_path: Path) -> str:
     """Three trials of a few seconds each, one after another."""
     text = (ROOT / SMOKE).read_text()
-    text = text.replace("epochs: 2, steps_per_epoch: 3", "epochs: 12, steps_per_epoch: 40")
+    text = text.replace("epochs: 2, steps_per_epoch: 3", "epochs: 12, steps_per_epoch: 150")
     text = text.replace("trials: 2", "trials: 3\nworkers_check: false\nconcurrency: 1")
     file = tmp_path / "space.yaml"
     file.write_text(text)
@@ -46,7 +46,7 @@ def test_a_search_trains_on_without_its_server_and_is_told_whole(
             said.append(line)
             if "trial 1/3 complete" in line:
                 server.stop()
-            if "trial 2/3 complete" in line and when == "before the end":
+            if "trial 2/3 epoch 1/" in line and when == "before the end":
                 server.start()
         errors = search.stderr.read()
     output = "".join(said)

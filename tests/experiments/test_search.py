@@ -73,6 +73,11 @@ def resumed(run: Callable[..., Any], search: Search) -> tuple[Search, dict[str, 
     return Search(search.home, done), before
 
 
+def test_nobody_else_may_read_rays_token(search: Search, surroundings: dict[str, str]) -> None:
+    token = Path(surroundings["HOME"]) / ".ray" / "auth_token"
+    assert token.stat().st_mode & 0o777 == 0o600
+
+
 def test_the_console_tells_what_happens_and_nothing_else(search: Search) -> None:
     done = search.done
     assert done.errors == ""

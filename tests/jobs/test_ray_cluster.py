@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dfkd.jobs.ray_cluster import ENVIRONMENT, check_address, connected
+from dfkd.jobs.ray_cluster import ENVIRONMENT, check_address, connected, guard_token
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,6 +54,16 @@ def test_another_server_is_not_taken_for_ray(monkeypatch: pytest.MonkeyPatch, we
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{web_server}")
     with pytest.raises(ConnectionError, match="something else than Ray answers there"):
         check_address()
+
+
+def test_nobody_else_may_read_the_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    guard_token()  # where there is none
+    (token := tmp_path / ".ray" / "auth_token").parent.mkdir()
+    token.write_text("secret")
+    token.chmod(0o644)
+    guard_token()
+    assert token.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("address", ["", "auto", "local"])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -13,12 +15,25 @@ from dfkd.jobs.search_folder import (
     SearchFolder,
     find_search_folder,
     new_search_folder,
+    only_search,
     storage_for,
 )
 from dfkd.jobs.search_options import SearchOptions
 from dfkd.search.load import load_space
 
 SMOKE = str(Path(__file__).parents[2] / "search_spaces" / "smoke.yaml")
+
+
+def test_one_process_at_a_time_searches_under_a_name(tmp_path: Path) -> None:
+    holder = f"process {os.getpid()} on {socket.gethostname()}, since 20"
+    with only_search(tmp_path, "digits-student"):
+        with pytest.raises(BlockingIOError, match=f"search 'digits-student': another process .* It is {holder}"):
+            with only_search(tmp_path, "digits-student"):
+                pass
+        with only_search(tmp_path, "another"):
+            pass
+    with only_search(tmp_path, "digits-student"):
+        pass
 
 
 def test_the_newest_search_of_the_same_space_is_gone_on_with(tmp_path: Path) -> None:

@@ -81,5 +81,5 @@ def test_only_files_of_this_machine_are_local_and_keep_their_artifacts_at_home(t
 def test_a_local_store_serves_one_node_only() -> None:
     refuse_local_store_on_cluster("sqlite:////a/mlflow.db", num_nodes=1)
     refuse_local_store_on_cluster("http://a:5000", num_nodes=4)
-    with pytest.raises(ValueError, match="the cluster has 2 nodes.*mlflow server"):
+    with pytest.raises(ValueError, match="the cluster has 2 nodes.*deploy/mlflow_server.sh"):
         refuse_local_store_on_cluster("sqlite:////a/mlflow.db", num_nodes=2)

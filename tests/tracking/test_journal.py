@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +113,7 @@ def test_a_second_process_may_not_use_the_journal(tmp_path: Path) -> None:
     code = f"from dfkd.tracking.journal import Journal; from pathlib import Path; Journal(Path({str(tmp_path)!r}))"
     refused = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "another process is using" in refused.stderr
+    assert f"It is process {os.getpid()} on {socket.gethostname()}, since 20" in refused.stderr
     journal.close()
     subprocess.run([sys.executable, "-c", code], check=True)
 

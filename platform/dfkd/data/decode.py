@@ -20,6 +20,7 @@ from dfkd.data.real_data import RealData
 from dfkd.settings.experiment import DatasetSettings
 
 _IMAGES_AT_A_TIME = 512
+_BYTES_AT_A_TIME = 2**24  # of decoded pixels in a thread; resizing takes four times as much
 _MAX_THREADS = 8
 _GREY_MODES = ("1", "L", "LA")
 _DEEP_MODES = ("I", "F")  # and "I;16" in its byte orders: more than 8 bits a pixel
@@ -91,10 +92,16 @@ def decode_examples(source: ExampleSource, image_format: ImageFormat) -> ImageSe
     labels = torch.empty(source.num_examples, dtype=torch.int64)
 
     def decode_piece(start: int) -> None:
-        indices = range(start, min(start + _IMAGES_AT_A_TIME, source.num_examples))
-        examples = [_read(source, index, image_format) for index in indices]
-        _fit_into(images[indices.start : indices.stop], [pixels for pixels, _ in examples])
-        labels[indices.start : indices.stop] = torch.tensor([label for _, label in examples])
+        first, end = start, min(start + _IMAGES_AT_A_TIME, source.num_examples)
+        waiting: list[NDArray[np.uint8]] = []
+        held = 0
+        for index in range(start, end):
+            pixels, label = _read(source, index, image_format)
+            waiting.append(pixels)
+            labels[index], held = label, held + pixels.nbytes
+            if index == end - 1 or held >= _BYTES_AT_A_TIME:
+                _fit_into(images[first : index + 1], waiting)
+                first, waiting, held = index + 1, [], 0
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _MAX_THREADS)) as pool:
         for _ in pool.map(decode_piece, range(0, source.num_examples, _IMAGES_AT_A_TIME)):

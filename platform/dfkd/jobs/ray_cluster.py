@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dfkd.jobs.command import catch_termination
@@ -65,6 +66,7 @@ def connected() -> Iterator[None]:
         _start(address)
     except Exception as error:
         raise _not_joined(address, error) from error
+    guard_token()
     if address == "local":
         _keep_keys_out_of_logs()
     catch_termination()  # `ray.init` (2.60) has put a handler of its own in place, which aborts
@@ -86,6 +88,14 @@ def _start(address: str) -> None:
             raise
         ray.shutdown()  # processes of the first try that it does not know of end with this one
         ray.init(address=address, **options)
+
+
+def guard_token() -> None:
+    """Let nobody else read the token of this user's clusters, which Ray (2.60) leaves readable for everybody."""
+    token = Path("~/.ray/auth_token").expanduser()
+    with suppress(OSError):  # it is not there, or somebody else's
+        if stat.S_IMODE(token.stat().st_mode) & 0o077:
+            token.chmod(0o600)
 
 
 def _keep_keys_out_of_logs() -> None:

@@ -37,6 +37,7 @@ from dfkd.jobs.search_folder import (
     SearchFolder,
     find_search_folder,
     new_search_folder,
+    only_search,
     storage_for,
 )
 from dfkd.jobs.search_options import SearchOptions
@@ -66,6 +67,11 @@ def run_search(space: SearchSpace, options: SearchOptions, console: Console) -> 
         OSError: a folder cannot be used.
     """
     home = open_home(options.home)
+    with only_search(home, space.settings.name):
+        return _search(space, options, console, home)
+
+
+def _search(space: SearchSpace, options: SearchOptions, console: Console, home: Path) -> Outcome:
     tracking_uri = resolve_tracking_uri(options.tracking_uri, home=home)
     earlier = find_search_folder(home, space) if options.resume else None
     json_file = open_output(options.json_file)

@@ -6,6 +6,8 @@ import json
 import os
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 from dfkd.jobs.surroundings import default_storage
 from dfkd.search.space import SearchSpace
 from dfkd.settings.identity import to_dict
+from dfkd.tracking.lock import lock_exclusively
 
 #: Where checkpoints go without ``--storage``: remembered in words, since a home may be moved.
 HOME_STORAGE = "the search's own folder"
@@ -78,6 +81,25 @@ class SearchFolder:
     @property
     def _file(self) -> Path:
         return self.path / "search.json"
+
+
+@contextmanager
+def only_search(home: Path, name: str) -> Iterator[None]:
+    """Keep other processes from a search of this name in this home for as long as the block runs.
+
+    Raises:
+        BlockingIOError: another process is at one, with who that is.
+    """
+    (folder := home / "locks").mkdir(exist_ok=True)
+    lock = lock_exclusively(
+        folder / f"{name}.lock",
+        f"search '{name}': another process runs one of this name in '{home}'. Wait for its end, or give another name "
+        "or --home.",
+    )
+    try:
+        yield
+    finally:
+        lock.close()
 
 
 def storage_for(given: str | None, earlier: SearchFolder | None) -> str | None:

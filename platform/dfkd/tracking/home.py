@@ -102,7 +102,6 @@ def refuse_local_store_on_cluster(tracking_uri: str, *, num_nodes: int, may_grow
         raise ValueError(
             f"tracking uri: '{tracking_uri}' is a file of this machine, but the cluster {size}. "
             "If this process restarted on another node, its runs and models would be split over two files. "
-            "Start a server on the head node (`mlflow server --host 0.0.0.0 --port 5000 --backend-store-uri "
-            "sqlite:////path/mlflow.db --artifacts-destination /path/artifacts --allowed-hosts '<address>:5000'`) "
-            "and pass its address with --tracking-uri or MLFLOW_TRACKING_URI."
+            "Start a server with a login on the head node (deploy/mlflow_server.sh, docs/clusters.md) and pass its "
+            "address with --tracking-uri or MLFLOW_TRACKING_URI."
         )

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import socket
+import time
 from pathlib import Path
 from typing import IO
 
 
 def lock_exclusively(path: Path, message: str) -> IO[str]:
-    """Open and lock a file, made if absent; closing it lets others have it.
+    """Open and lock a file, made if absent, and write into it who holds it; closing it lets others have it.
 
     Raises:
-        BlockingIOError: another process, or this one, holds it: with this message.
+        BlockingIOError: another process, or this one, holds it: with this message and who that is.
     """
-    lock_file = path.open("w")
+    lock_file = path.open("a+")  # what the holder wrote stays
     try:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
+        lock_file.seek(0)
+        holder = lock_file.read().strip()
         lock_file.close()
-        raise BlockingIOError(message) from error
+        raise BlockingIOError(f"{message} It is {holder}." if holder else message) from error
+    lock_file.truncate(0)
+    lock_file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+    lock_file.flush()
     return lock_file

@@ -1,8 +1,9 @@
 """What the bare network passes of a config cost on this device: no run of it can be faster.
 
-Timed on resident random data, at the run's batch sizes and layout: the teacher's forward pass, the student's forward
-and backward pass, and the passes of a generator step. Each is run eager, compiled and, on CUDA, replayed as a graph;
-the fastest counts. Optimisers, augmentation, losses, the image bank and logging are cost above the floor.
+Timed on resident random data, at the run's batch sizes and layout: the teacher's forward pass (with BatchNorm folded
+away, as in a run), the student's forward and backward pass, and the passes of a generator step. Each is run eager,
+compiled and, on CUDA, replayed as a graph; the fastest counts. Optimisers, augmentation, losses, the image bank and
+logging are cost above the floor.
 
 Examples:
     python benchmarks/floor.py search_spaces/cifar10_16px_cae.yaml --set dataset.path=/data/cifar10
@@ -23,15 +24,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dfkd.assembly import build_student, choose_device
 from dfkd.comparison.meters import FlopCounter
+from dfkd.folding import fold_batch_norm
 from dfkd.generators import build_generator
 from dfkd.jobs.environment import commit, versions
 from dfkd.search.experiment_file import load_experiment
 from dfkd.settings.experiment import ExperimentSettings
+from dfkd.settings.synthesis.method import OnlineSettings
 from dfkd.teachers import Teacher, build_network
 
 CEILING_SIZE = 2048  # rows of the square matrices whose product is timed
@@ -85,22 +89,36 @@ def shape_of(settings: ExperimentSettings, otherwise: Sequence[int]) -> tuple[in
     return settings.dataset.channels or channels, size or height, size or width
 
 
-def measure_floor(
-    settings: ExperimentSettings,
-    shape: tuple[int, int, int],
-    *,
-    seconds: float,
-    compiled: bool = True,
-    bf16: bool = False,
-) -> dict[str, Pass]:
-    """Time the passes of a config on random images of ``shape``."""
-    device = choose_device(settings)
-    passes = make_passes(settings, shape, device, bf16=bf16)
-    counts = {"teacher": steps_of(settings), "student": steps_of(settings), "synthesis": generator_steps_of(settings)}
-    share = seconds / len(passes)
-    return {
-        name: fastest(call, counts[name], device, seconds=share, compiled=compiled) for name, call in passes.items()
-    }
+class Floor:
+    """The passes of a config on random images, ready to be timed as often as one likes: compiled once.
+
+    Args:
+        settings: the config.
+        shape: (C, H, W) of its images.
+        compiled: whether to try ``torch.compile`` too.
+        bf16: whether to autocast.
+    """
+
+    def __init__(
+        self, settings: ExperimentSettings, shape: tuple[int, int, int], *, compiled: bool = True, bf16: bool = False
+    ) -> None:
+        self._device = choose_device(settings)
+        calls = make_passes(settings, shape, self._device, bf16=bf16)
+        steps = steps_of(settings)
+        self._counts = {"teacher": steps, "student": steps, "synthesis": generator_steps_of(settings)}
+        self._costs = {name: (flops_of(call), bytes_of(call)) for name, call in calls.items()}
+        self._ways = {name: ways_of(call, self._device, compiled=compiled) for name, call in calls.items()}
+
+    def measure(self, *, seconds: float) -> dict[str, Pass]:
+        """Time every way of running each pass, for about so long in all; the fastest way counts."""
+        return {name: self._fastest(name, seconds=seconds / len(self._ways)) for name in self._ways}
+
+    def _fastest(self, name: str, *, seconds: float) -> Pass:
+        ways, (flops, num_bytes) = self._ways[name], self._costs[name]
+        timed = {way: time_calls(call, self._device, seconds=seconds / len(ways)) for way, call in ways.items()}
+        best = min(timed, key=lambda way: timed[way][0])
+        median, spread = timed[best]
+        return Pass(seconds=median, spread=spread, way=best, flops=flops, bytes=num_bytes, per_epoch=self._counts[name])
 
 
 def make_passes(
@@ -108,6 +126,7 @@ def make_passes(
 ) -> dict[str, Callable[[], Tensor]]:
     """Return the passes of a student step and of a generator step as calls without arguments."""
     teacher, student = networks(settings, shape, device)
+    folded = fold_batch_norm(teacher, shape)  # which answers the student; synthesis needs the BatchNorm layers
     batch, synthesis_batch = settings.distillation.batch_size, getattr(settings.synthesis, "batch_size", 0)
     images = on_device(torch.randn(batch, *shape), device)
 
@@ -116,7 +135,7 @@ def make_passes(
 
     def teacher_pass() -> Tensor:
         with torch.no_grad(), precision():
-            return teacher(images)
+            return folded(images)
 
     def student_pass() -> Tensor:
         student.train().requires_grad_(True).zero_grad(set_to_none=True)
@@ -149,7 +168,7 @@ def networks(
 ) -> tuple[nn.Module, nn.Module]:
     """Return an untrained teacher, frozen, and a student; what weights they have does not change their speed."""
     num_classes = len(settings.dataset.class_names or ()) or 10
-    architecture = settings.teacher.architecture or settings.student.architecture
+    architecture = settings.teacher.architecture or architecture_in(settings.teacher.weights)
     teacher = build_network(architecture, num_classes=num_classes, in_channels=shape[0])
     named = Teacher(
         model=teacher,
@@ -166,6 +185,19 @@ def networks(
     return teacher.eval().requires_grad_(False), student
 
 
+def architecture_in(weights: str | None) -> str:
+    """Return the architecture that a teacher's safetensors file names.
+
+    Raises:
+        ValueError: it names none, or is not there.
+    """
+    if weights is not None and weights.endswith(".safetensors") and Path(weights).exists():
+        with safe_open(weights, framework="pt") as file:
+            if (named := (file.metadata() or {}).get("architecture")) is not None:
+                return str(named)
+    raise ValueError(f"teacher.architecture: '{weights}' names none here; give it with --set teacher.architecture=...")
+
+
 def on_device(images: Tensor, device: torch.device) -> Tensor:
     """Return images in the layout of a run."""
     return images.to(device).contiguous(memory_format=torch.channels_last)
@@ -179,28 +211,19 @@ def steps_of(settings: ExperimentSettings) -> int:
 def generator_steps_of(settings: ExperimentSettings) -> int:
     """Return the generator steps of an epoch after warm-up."""
     synthesis = settings.synthesis
+    if isinstance(synthesis, OnlineSettings):  # a turn of generator steps for so many student steps
+        return synthesis.generator_steps * max(1, steps_of(settings) // synthesis.student_steps)
     return int(getattr(synthesis, "rounds_per_epoch", 1) * getattr(synthesis, "generator_steps", 0))
 
 
-def fastest(
-    call: Callable[[], Tensor], per_epoch: int, device: torch.device, *, seconds: float, compiled: bool
-) -> Pass:
-    """Time every way of running a pass; return the fastest."""
+def ways_of(call: Callable[[], Tensor], device: torch.device, *, compiled: bool) -> dict[str, Callable[[], object]]:
+    """Return the ways of running a pass, by name."""
     ways: dict[str, Callable[[], object]] = {"eager": call}
     if compiled:
         ways["compiled"] = torch.compile(call)
     if device.type == "cuda":
         ways["graph"] = captured(call)
-    timed = {name: time_calls(way, device, seconds=seconds / len(ways)) for name, way in ways.items()}
-    way = min(timed, key=lambda name: timed[name][0])
-    return Pass(
-        seconds=timed[way][0],
-        spread=timed[way][1],
-        way=way,
-        flops=flops_of(call),
-        bytes=bytes_of(call),
-        per_epoch=per_epoch,
-    )
+    return ways
 
 
 def captured(call: Callable[[], Tensor]) -> Callable[[], None]:
@@ -325,8 +348,8 @@ def main() -> None:
     device = choose_device(settings)
     limits = ceilings(device)
     shape = shape_of(settings, arguments.image_shape)
-    passes = measure_floor(
-        settings, shape, seconds=arguments.seconds, compiled=not arguments.no_compile, bf16=arguments.bf16
+    passes = Floor(settings, shape, compiled=not arguments.no_compile, bf16=arguments.bf16).measure(
+        seconds=arguments.seconds
     )
     batches = {"student": settings.distillation.batch_size, "synthesis": getattr(settings.synthesis, "batch_size", 0)}
     asked = {"image_shape": shape, "batch_sizes": batches}

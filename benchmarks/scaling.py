@@ -5,10 +5,11 @@ compared with one worker of one thread. ``weak`` gives each worker the config's 
 count of workers is measured as it runs, and again with workers that run at the same time and do not talk: the
 difference is communication, the rest is what they do to each other's caches and memory.
 
-The model: a step takes ``compute(batch) + 2 (n - 1) latency + 2 (n - 1) / n bytes / bandwidth`` (ring all-reduce,
-nothing overlapped), times the expected slowest of n workers whose step times vary as measured here. Latency and
-bandwidth come from all-reduces of several sizes. For GPUs ``--gpu-step``, ``--gpu-latency`` and ``--gpu-bandwidth``
-take their places. docs/scaling.md says what the model leaves out, and how far it is off where it can be tried.
+The model: a step takes ``compute(batch) (1 + s m(n)) + 2 (n - 1) latency + 2 (n - 1) / n bytes / bandwidth`` (ring
+all-reduce, nothing overlapped), with m(n) the expected slowest of n workers whose step times vary by s, as measured.
+Latency and bandwidth come from all-reduces of several sizes. For GPUs ``--gpu-step``, ``--gpu-latency`` and
+``--gpu-bandwidth`` take their places. docs/scaling.md says what the model leaves out, and how far it is off where it
+can be tried.
 
 Examples:
     python benchmarks/scaling.py search_spaces/cifar10_16px_cae.yaml --workers 1 2 --json scaling.json
@@ -20,7 +21,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import os
 import statistics
 import subprocess
@@ -33,6 +33,7 @@ from typing import Any
 import floor
 import torch
 import torch.distributed as dist
+from scipy import integrate, stats
 from throughput import short_epochs, untrained_teacher
 
 from dfkd.assembly import build_distillation, choose_device
@@ -167,11 +168,19 @@ def predicted_step(
 ) -> float:
     """Return the seconds of a step over some workers, as the module's docstring says.
 
-    ``spread`` is the standard deviation of a worker's step time over its mean; the slowest of n normal draws lies about
-    ``sqrt(2 ln n)`` of them above it.
+    ``spread`` is the standard deviation of a worker's step time over its mean, and the steps are taken for normal.
     """
-    slowest = compute * (1 + spread * math.sqrt(2 * math.log(workers)))
+    slowest = compute * (1 + spread * expected_maximum(workers))
     return slowest + 2 * (workers - 1) * latency + 2 * (workers - 1) / workers * gradient_bytes / bandwidth
+
+
+def expected_maximum(n: int) -> float:
+    """Return how many standard deviations the largest of n normal draws lies above their mean, expected."""
+
+    def weighted(x: float) -> float:
+        return x * n * float(stats.norm.pdf(x)) * float(stats.norm.cdf(x)) ** (n - 1)
+
+    return float(integrate.quad(weighted, -10, 10)[0])
 
 
 def main() -> None:

@@ -1,9 +1,10 @@
 """How fast a config runs on this device, and how near that is to the floor of its bare network passes.
 
-One process measures both, so that the ratio does not depend on the machine. The run is the real one, on an untrained
-teacher and without real images: speed depends on neither. Parts are timed from outside, by wrapping what a run calls;
-``backward`` is the whole of autograd, ``losses`` what is left of a step. On a GPU the parts are of the host's clock
-after a synchronisation each, so they are measured in epochs of their own and only the two totals are compared.
+One process measures both, in turn, so that the ratio does not depend on the machine; the repeats' median counts. The
+run is the real one, on an untrained teacher and without real images: speed depends on neither. Parts are timed from
+outside, by wrapping what a run calls; ``backward`` is the whole of autograd, ``losses`` what is left of a step. On a
+GPU the parts are of the host's clock after a synchronisation each, so they are measured in epochs of their own and only
+the two totals are compared.
 
 Examples:
     python benchmarks/throughput.py search_spaces/cifar10_16px_cae.yaml --json throughput.json
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import resource
 import statistics
 import time
@@ -29,7 +31,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from dfkd import distillation
 from dfkd.assembly import build_distillation, choose_device
 from dfkd.cluster.memory import keep_freed_memory
-from dfkd.distillation import Distillation, Means, distill
+from dfkd.distillation import Distillation, EpochReport, Means, distill
 from dfkd.search.experiment_file import load_experiment
 from dfkd.settings.experiment import ExperimentSettings, LabelEmbeddingSettings
 from dfkd.settings.synthesis import RoundsSettings
@@ -37,6 +39,7 @@ from dfkd.synthesis import banked
 from dfkd.teachers import Teacher
 
 PARTS = ("noise", "generator", "augmentation", "teacher", "student", "optimiser", "bank", "logging", "backward")
+SHARES = ("synthesis", "distillation")
 MIN_EPOCHS = 3
 
 
@@ -75,27 +78,27 @@ def untrained_teacher(settings: ExperimentSettings, shape: tuple[int, int, int],
     )
 
 
-def measure_run(run: Distillation, *, seconds: float) -> dict[str, float]:
-    """Return the median seconds an epoch of synthesis and of distillation, warm-up and first epoch left out."""
+def warmed_up(run: Distillation) -> Iterator[EpochReport]:
+    """Return the epochs of a run from the second one after its warm-up on."""
+    return itertools.dropwhile(lambda report: report.epoch <= run.synthesizer.warm_up_epochs, distill(run))
+
+
+def measure_epochs(epochs: Iterator[EpochReport], *, seconds: float) -> dict[str, float]:
+    """Let a run go on for about so long; return the median seconds an epoch of synthesis and of distillation."""
     taken: list[dict[str, float]] = []
     deadline = time.perf_counter() + seconds
-    for report in distill(run):
-        if report.epoch > run.synthesizer.warm_up_epochs:
-            taken.append(report.seconds)
-        if len(taken) >= MIN_EPOCHS and time.perf_counter() > deadline:
-            break
-    return {part: statistics.median(each[part] for each in taken) for part in ("synthesis", "distillation")}
+    while len(taken) < MIN_EPOCHS or time.perf_counter() < deadline:
+        taken.append(next(epochs).seconds)
+    return {part: statistics.median(each[part] for each in taken) for part in SHARES}
 
 
-def measure_parts(run: Distillation, *, epochs: int = 2) -> dict[str, float]:
-    """Return each part's share of the seconds of some epochs."""
+def measure_parts(run: Distillation, epochs: Iterator[EpochReport], *, count: int = 2) -> dict[str, float]:
+    """Let a run go on for some epochs; return each part's share of their seconds."""
     seconds = dict.fromkeys(PARTS, 0.0)
-    began, done = time.perf_counter(), 0
+    began = time.perf_counter()
     with timed_parts(run, seconds):
-        for _ in distill(run):
-            done += 1
-            if done == epochs:
-                break
+        for _ in range(count):
+            next(epochs)
     total = time.perf_counter() - began
     shares = {part: taken / total for part, taken in seconds.items()}
     return shares | {"losses": 1 - sum(shares.values())}
@@ -177,30 +180,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     floor.add_arguments(parser)
     parser.add_argument("--share", type=float, default=0.5, help="of an epoch's rounds and steps, for short runs")
+    parser.add_argument("--repeats", type=int, default=3, help="how often floor and run are measured, in turn")
     arguments = parser.parse_args()
+    if arguments.bf16:
+        parser.error("--bf16: runs compute in float32, so only floor.py takes it")
     keep_freed_memory()  # as every worker does; the floor gains from it too
     settings, _ = load_experiment(arguments.config, arguments.set)
     device, shape = choose_device(settings), floor.shape_of(settings, arguments.image_shape)
     small = short_epochs(settings, arguments.share)
     teacher = untrained_teacher(settings, shape, device)
-    half = arguments.seconds / 2
-    passes = floor.measure_floor(small, shape, seconds=half, compiled=not arguments.no_compile, bf16=arguments.bf16)
-    bare = floor.summary(passes, floor.ceilings(device))
-    taken = measure_run(build_distillation(small, teacher, device=device), seconds=half)
-    parts = measure_parts(build_distillation(small, teacher, device=device))
+    run = build_distillation(small, teacher, device=device)
+    epochs, share = warmed_up(run), arguments.seconds / (2 * arguments.repeats + 1)
+    measure_epochs(epochs, seconds=share)
+    peak = peak_memory(device)  # before the floor takes memory of its own
+    bare_passes, limits = floor.Floor(small, shape, compiled=not arguments.no_compile), floor.ceilings(device)
+    shares: dict[str, list[float]] = {part: [] for part in SHARES}
+    seconds: dict[str, list[float]] = {part: [] for part in SHARES}
+    for _ in range(arguments.repeats):
+        bare = floor.summary(bare_passes.measure(seconds=share), limits)
+        for part, value in measure_epochs(epochs, seconds=share).items():
+            shares[part].append(bare[f"{part}_floor_seconds_per_epoch"] / value)
+            seconds[part].append(value)
+    parts = measure_parts(run, epochs)
+    taken = {part: statistics.median(values) for part, values in seconds.items()}
     steps, generator_steps = floor.steps_of(small), floor.generator_steps_of(small)
     facts = {
-        "distillation_share_of_floor": bare["distillation_floor_seconds_per_epoch"] / taken["distillation"],
-        "synthesis_share_of_floor": bare["synthesis_floor_seconds_per_epoch"] / taken["synthesis"],
+        "distillation_share_of_floor": statistics.median(shares["distillation"]),
+        "synthesis_share_of_floor": statistics.median(shares["synthesis"]),
+        "shares_of_floor_by_repeat": shares,
         "distillation_images_per_second": steps * settings.distillation.batch_size / taken["distillation"],
         "synthesis_images_per_second": generator_steps
         * getattr(settings.synthesis, "batch_size", 0)
         / taken["synthesis"],
         "seconds_per_epoch": taken,
         "share_of_time": parts,
-        "peak_megabytes": peak_memory(device),
+        "seconds_per_epoch_by_repeat": seconds,
+        "peak_megabytes": peak,
         "image_shape": shape,
-        "floor": bare,
+        "floor": bare,  # of the last repeat
     }
     floor.write(facts | floor.surroundings(device), arguments.json)
 

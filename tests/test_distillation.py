@@ -1,6 +1,7 @@
 """Contract of every method, under every noise layer and kind of contrast, on tiny networks."""
 
 import dataclasses
+import gc
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -140,6 +141,24 @@ def outcome(reports: list[EpochReport]) -> list[dict[str, float]]:
 def same_weights(one: Distillation, other: Distillation) -> bool:
     pairs = zip(one.network.state_dict().values(), other.network.state_dict().values(), strict=True)
     return all(torch.equal(left, right) for left, right in pairs)
+
+
+@pytest.mark.parametrize("name", SYNTHESIZERS)
+def test_memory_does_not_grow_over_epochs(start: Start, name: str) -> None:
+    """Once banks and queues are full, an epoch leaves as many tensors of as many bytes as the one before."""
+    settings: Any = next(settings for settings in METHODS.values() if settings.method == name)
+    if hasattr(settings, "bank_capacity"):
+        settings = dataclasses.replace(settings, bank_capacity=80)
+    longer = dataclasses.replace(EPOCHS, epochs=8)
+    held = [tensors_alive() for _ in distill(start(settings, settings=longer))]
+    assert held[-1] == held[-4]
+
+
+def tensors_alive() -> tuple[int, int]:
+    """Return how many tensors there are, and their bytes."""
+    gc.collect()
+    sizes = [each.nbytes for each in gc.get_objects() if type(each) in (Tensor, nn.Parameter)]
+    return len(sizes), sum(sizes)
 
 
 @pytest.mark.parametrize("name", SYNTHESIZERS)

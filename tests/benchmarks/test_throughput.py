@@ -21,6 +21,7 @@ SPACE = "search_spaces/cifar10_16px_cae.yaml"
 def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     file = tmp_path_factory.mktemp("throughput") / "throughput.json"
     command = [sys.executable, "benchmarks/throughput.py", SPACE, "--no-compile", "--seconds", "8", "--share", "0.1"]
+    command += ["--repeats", "1"]
     smaller = ["--set", "synthesis.batch_size=48", "--set", "distillation.batch_size=48"]
     subprocess.run(
         [*command, *smaller, "--json", str(file)],

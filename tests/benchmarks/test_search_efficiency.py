@@ -1,0 +1,105 @@
+"""Searches over a table made by hand, where the best point and what each costs are known."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OPTIONS = {"slots": 1, "grace_epochs": 2, "reduction_factor": 2}
+
+
+@pytest.fixture(scope="module")
+def script() -> Iterator[ModuleType]:
+    spec = importlib.util.spec_from_file_location("search_efficiency", ROOT / "benchmarks" / "search_efficiency.py")
+    assert spec is not None and spec.loader is not None
+    sys.modules["search_efficiency"] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["search_efficiency"]
+
+
+@pytest.fixture
+def table(script: ModuleType) -> dict[tuple[int, ...], Any]:
+    """Eight epochs of a second each; agreement grows with the learning rate's place and with nothing else."""
+    places = itertools.product(*(range(len(values)) for values in script.GRID.values()))
+    return {
+        place: script.Curve(
+            agreement=tuple((1 + place[3]) / 10 + epoch / 100 for epoch in range(8)),
+            validation=tuple((1 + place[3]) / 5 for _ in range(8)),
+            seconds=tuple(1.0 + epoch for epoch in range(8)),
+        )
+        for place in places
+    }
+
+
+def test_the_default_settings_come_first_and_no_point_comes_twice(
+    script: ModuleType, table: dict[tuple[int, ...], Any]
+) -> None:
+    for name in ("random", "tpe"):
+        whole = script.search(table, script.ARMS[name], seed=0, seconds=8.0 * 48, **OPTIONS)
+        assert whole[0] == (8.0, script.DEFAULT)
+        assert len({place for _, place in whole}) == len(whole) == 48  # every point, in 8 seconds each
+        assert [end for end, _ in whole] == [8.0 * (1 + number) for number in range(48)]
+
+
+def test_two_at_a_time_end_twice_as_much(script: ModuleType, table: dict[tuple[int, ...], Any]) -> None:
+    options = OPTIONS | {"slots": 2}
+    assert len(script.search(table, script.ARMS["random"], seed=0, seconds=80.0, **options)) == 20
+
+
+def test_early_stopping_ends_bad_trials_and_sees_more_points(
+    script: ModuleType, table: dict[tuple[int, ...], Any]
+) -> None:
+    arm = script.ARMS["random, early stopping"]
+    whole = script.search(table, arm, seed=0, seconds=10_000.0, **OPTIONS)
+    ends = [end for end, _ in whole]
+    assert len(whole) < 48 and ends[-1] < 8.0 * 48 * 0.8
+    assert whole[0][1] == script.DEFAULT
+    assert max(place[3] for _, place in whole) == 3  # a best one is not stopped
+
+
+def test_a_sampler_that_learns_finds_the_best_earlier(script: ModuleType, table: dict[tuple[int, ...], Any]) -> None:
+    def good(name: str) -> int:
+        found = [script.search(table, script.ARMS[name], seed=seed, seconds=8.0 * 16, **OPTIONS) for seed in range(5)]
+        return sum(place[3] == 3 for whole in found for _, place in whole)
+
+    assert good("tpe after 4 random points") > good("random")
+
+
+def test_the_incumbent_is_the_best_whole_trial_by_agreement(
+    script: ModuleType, table: dict[tuple[int, ...], Any]
+) -> None:
+    whole = [(8.0, (0, 0, 0, 1)), (16.0, (0, 0, 0, 2)), (24.0, (0, 0, 0, 0))]
+    assert script.regrets(table, whole, 10.0) == (pytest.approx(0.4), pytest.approx(0.2))
+    assert script.regrets(table, whole, 30.0) == (pytest.approx(0.2), pytest.approx(0.1))
+    assert all(value != value for value in script.regrets(table, whole, 5.0))
+
+
+def test_a_replay_prints_a_row_an_arm(
+    script: ModuleType,
+    table: dict[tuple[int, ...], Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(script, "ARMS", {name: script.ARMS[name] for name in ("random", "tpe, early stopping")})
+    runs = {script.name_of(place): vars(curve) for place, curve in table.items()}
+    (tmp_path / "table.json").write_text(json.dumps({"runs": runs}))
+    arguments = SimpleNamespace(
+        table=str(tmp_path / "table.json"), trials=8, at_once=2, seeds=3, grace_epochs=2, reduction_factor=2
+    )
+    arguments.json = str(tmp_path / "out.json")
+    script.replay(arguments)
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    facts = json.loads((tmp_path / "out.json").read_text())
+    assert facts["points"] == 48 and facts["seconds"] == 8 * 8.0 / 2
+    assert facts["arms"]["random"]["whole_trials"] == 8.0

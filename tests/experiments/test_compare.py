@@ -18,6 +18,7 @@ from dfkd.tracking.connection import import_mlflow
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "benchmarks" / "comparisons" / "smoke.yaml"
+FIVE_SHOT = "{task: few_shot, shots: [5], draws: 2, classes: [0, 4], dataset: {name: digits, title: digits}}"
 Run = Callable[..., Any]
 
 
@@ -114,12 +115,15 @@ def test_a_comparison_from_the_file_to_the_leaderboard_over_an_interruption(
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_tuned_values_are_searched_and_then_compared(run: Run, tmp_path: Path) -> None:
-    file = written(tmp_path, budget="{macs: 1.0e+10}", fractions="[1.0]", seeds="[0]")
+@pytest.mark.parametrize("judged", ["", f", transfer: {{by: {FIVE_SHOT}}}"], ids=["by labels", "by transfer"])
+def test_tuned_values_are_searched_and_then_compared(run: Run, tmp_path: Path, judged: str) -> None:
+    tuning = f"{{trials: 2, teacher: 1, seeds: [10]{judged}}}"
+    file = written(tmp_path, budget="{macs: 1.0e+10}", fractions="[1.0]", seeds="[0]", tuning=tuning)
     places = ("--home", str(tmp_path / "home"), "--results", str(tmp_path / "results"))
     tuned = run("compare.py", file, *places, "--tune")
     assert tuned.status == 0, tuned.errors
     found = json.loads((tmp_path / "results" / "tuned.json").read_text())["cae"]
+    assert found["objective"] == ("few_shot 5_shot" if judged else "val_accuracy")
     assert len(found["trials"]) == 2 and found["teacher"] == 1 and found["seeds"] == [10]
     best = max(found["trials"], key=lambda trial: trial["value"])
     assert found["params"] == best["params"]

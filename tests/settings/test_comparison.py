@@ -12,7 +12,10 @@ from dfkd.settings.comparison import (
     ShrinkSettings,
     TuningSettings,
 )
+from dfkd.settings.experiment import DatasetSettings
+from dfkd.settings.objectives import TransferObjective
 from dfkd.settings.search import LogUniformRange
+from dfkd.settings.tasks import FewShotSettings
 
 RANGE = LogUniformRange(low=0.1, high=0.4)
 
@@ -27,6 +30,11 @@ def comparison(**changes: Any) -> ComparisonSettings:
         "reference": "cae",
     }
     return ComparisonSettings(**known | changes)
+
+
+def shots(*classes: int, title: str = "digits") -> TransferObjective:
+    data = DatasetSettings(name="digits", title=title)
+    return TransferObjective(by=FewShotSettings(shots=(5,), classes=tuple(classes) or None, dataset=data))  # type: ignore[arg-type]
 
 
 TUNED = {"cae": RowSettings(columns=("preset", "tuned"), parameters={"synthesis.learning_rate": RANGE})}
@@ -55,6 +63,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"methods": TUNED, "tuning": TuningSettings(**TUNING | {"teacher": 0})},
         "tuning.teacher: the one of seed 0 is in the table too",
     ),
+    "a tuning on classes of a column": (
+        {"methods": TUNED, "transfer": {"five": shots(5, 9)}, "tuning": TuningSettings(**TUNING, transfer=shots(0, 5))},
+        "tuning.transfer: classes of it are in the column 'five' too",
+    ),
+    "a tuning on all classes": (
+        {"methods": TUNED, "transfer": {"five": shots(5, 9)}, "tuning": TuningSettings(**TUNING, transfer=shots())},
+        "tuning.transfer: classes of it are in the column 'five' too",
+    ),
     "two sources of tuned values": (
         {"methods": TUNED, "tuning": TuningSettings(**TUNING), "tuned_values": "tuned.json"},
         "tuned_values: these are tuned already",
@@ -68,6 +84,16 @@ def test_a_comparison_that_cannot_be_is_refused(mistake: str) -> None:
     comparison()  # the same without the mistake
     with pytest.raises(ValueError, match=message):
         comparison(**changes)
+
+
+def test_a_tuning_by_transfer_looks_at_other_classes_or_data() -> None:
+    for elsewhere in (shots(0, 4), shots(title="other digits")):
+        tuning = TuningSettings(**TUNING, transfer=elsewhere)
+        made = comparison(methods=TUNED, transfer={"five": shots(5, 9)}, tuning=tuning)
+        assert made.tuning is not None and (made.tuning.goal, made.tuning.measured_by) == (
+            "maximize",
+            "few_shot 5_shot",
+        )
 
 
 @pytest.mark.parametrize("amounts", [{}, {"macs": 1.0, "seconds": 1.0}])

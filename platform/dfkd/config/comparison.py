@@ -119,7 +119,7 @@ class Comparison:
         if (student := self.settings.methods[run.row].student) != "distilled":
             parts = {"experiment": parts["experiment"], "student": student}  # whatever the budget
         if self.settings.transfer:
-            parts["transfer"] = {name: _task(column) for name, column in self.settings.transfer.items()}
+            parts["transfer"] = {name: task_identity(column) for name, column in self.settings.transfer.items()}
         return settings_key(parts | {"revision": REVISION})
 
     def fingerprint(self) -> str:
@@ -131,7 +131,7 @@ class Comparison:
         shared = {name: without_places(base)[name] for name in ("dataset", "teacher", "student", "tasks")}
         parts = ("name", "pairs", "budget", "score", "shrink")
         if self.settings.transfer:
-            shared["transfer"] = {name: _task(column) for name, column in self.settings.transfer.items()}
+            shared["transfer"] = {name: task_identity(column) for name, column in self.settings.transfer.items()}
         return settings_key({**shared, **{name: to_dict(self.settings)[name] for name in parts}})
 
 
@@ -143,7 +143,7 @@ def without_places(settings: ExperimentSettings) -> dict[str, Any]:
     return plain
 
 
-def _task(column: TransferObjective) -> dict[str, Any]:
+def task_identity(column: TransferObjective) -> dict[str, Any]:
     """Return a transfer column as plain values, without where its data lie."""
     plain = to_dict(column)
     plain["by"]["dataset"].pop("path", None)

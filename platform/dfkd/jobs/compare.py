@@ -23,7 +23,7 @@ from dfkd.jobs.ray_cluster import connected
 from dfkd.jobs.rehearsal import untrained_teacher
 from dfkd.jobs.surroundings import default_storage
 from dfkd.jobs.teacher import obtain_teacher
-from dfkd.jobs.tuning import tune
+from dfkd.jobs.tuning import TUNING, tune
 from dfkd.settings.comparison import COLUMNS, RunName
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.objectives import TransferObjective
@@ -88,7 +88,8 @@ def run_tuning(comparison: Comparison, options: ComparisonOptions, console: Cons
     row = comparison.tuned_rows[0]
     settings = comparison.resolve(row, pair=pair, teacher=tuning.teacher, seed=tuning.seeds[0])
     teachers = {(pair, tuning.teacher): settings}
-    with _comparing(comparison, options, folder, home, teachers, console, transfer={}) as (comparing, _):
+    transfer = {TUNING: tuning.transfer} if tuning.transfer is not None else {}
+    with _comparing(comparison, options, folder, home, teachers, console, transfer=transfer) as (comparing, _):
         tune(comparing, home)
     return folder.path / "tuned.json"
 

@@ -11,7 +11,7 @@ from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.measured_run import Measured, run_measured
 from dfkd.cluster.pool import Task
 from dfkd.config import SettingsError
-from dfkd.config.comparison import without_places
+from dfkd.config.comparison import task_identity, without_places
 from dfkd.jobs.comparing import Comparing, cost_key, find_costs, scale
 from dfkd.jobs.preparation import REPORT_KEYS, check_objective
 from dfkd.jobs.probe_cache import obtain_probe_set
@@ -21,8 +21,10 @@ from dfkd.settings.comparison import TuningSettings
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import settings_key, to_dict
 from dfkd.settings.search import Scalar
+from dfkd.tasks.further_objectives import PREFIX
 
 Point = Mapping[str, Scalar]
+TUNING = "tuning"  # name of the task that trials are judged by, if one does
 
 
 def tune(comparing: Comparing, home: Path) -> None:
@@ -32,13 +34,14 @@ def tune(comparing: Comparing, home: Path) -> None:
         ValueError: trials that are there already were run under other settings.
     """
     comparison, tuning = comparing.comparison, _tuning(comparing)
-    check_objective(
-        tuning.objective, settings_at(comparing, comparison.tuned_rows[0], {}, tuning.seeds[0]), comparing.data
-    )
+    if tuning.transfer is None:
+        check_objective(
+            tuning.objective, settings_at(comparing, comparison.tuned_rows[0], {}, tuning.seeds[0]), comparing.data
+        )
     tuned = comparing.folder.tuned()
     studies = {row: _study(comparing, row, tuned.get(row)) for row in comparison.tuned_rows}
     probe = None
-    if tuning.objective.needs == "no real image":
+    if tuning.transfer is None and tuning.objective.needs == "no real image":
         probe = obtain_probe_set(comparing.teachers[comparison.pairs[0], tuning.teacher], home)
     while waiting := {row: study for row, study in studies.items() if len(study.log) < tuning.trials}:
         points = {row: study.ask() for row, study in waiting.items()}
@@ -46,9 +49,7 @@ def tune(comparing: Comparing, home: Path) -> None:
             study = studies[row]
             study.tell(points[row], value)
             shown = "failed" if value is None else f"{value:.4f}"
-            comparing.console.say(
-                f"tuning {row}: trial {len(study.log)}/{tuning.trials}, {tuning.objective.metric} {shown}"
-            )
+            comparing.console.say(f"tuning {row}: trial {len(study.log)}/{tuning.trials}, {tuning.measured_by} {shown}")
             tuned[row] = _entry(comparing, row, study)
         comparing.folder.note_tuned(tuned)
 
@@ -76,13 +77,15 @@ def _values(comparing: Comparing, points: Mapping[str, Point], probe: Any) -> di
             continue
         uri = f"{comparing.storage.rstrip('/')}/tuning/{settings_key(scaled)}"
         materials = comparing.materials(settings, teacher, probe=probe, test=False)
-        tasks.append(Task(name=(*name, uri), function=run_measured, arguments=(scaled, materials, uri)))
+        transfer = {TUNING: tuning.transfer} if tuning.transfer is not None else {}
+        tasks.append(Task(name=(*name, uri), function=run_measured, arguments=(scaled, materials, uri, transfer)))
     for finished in comparing.run(tasks):
         measured: Measured | None = finished.value
         good = measured is not None and measured.error is None
         report = measured.reports[-1] if measured is not None and good else {}
         row, _, uri = finished.name
-        found[row].append(report.get(REPORT_KEYS[tuning.objective.metric]))
+        key = f"{PREFIX}{TUNING}" if tuning.transfer is not None else REPORT_KEYS[tuning.objective.metric]
+        found[row].append(report.get(key))
         CheckpointStore(uri).remove()
     return {row: _mean(values) for row, values in found.items()}
 
@@ -109,7 +112,7 @@ def _study(comparing: Comparing, row: str, known: Mapping[str, Any] | None) -> R
     return RowStudy(
         comparing.comparison.settings.methods[row].parameters,
         own_point(comparing.comparison, row),
-        direction=tuning.objective.goal,
+        direction=tuning.goal,
         sampler=tuning.sampler,
         log=known["trials"] if known is not None else [],
     )
@@ -122,7 +125,7 @@ def _entry(comparing: Comparing, row: str, study: RowStudy) -> dict[str, Any]:
     return {
         "params": best,
         "key": _key(comparing, row),
-        "objective": tuning.objective.metric,
+        "objective": tuning.measured_by,
         "teacher": tuning.teacher,
         "seeds": list(tuning.seeds),
         "trials": study.log,
@@ -132,11 +135,13 @@ def _entry(comparing: Comparing, row: str, study: RowStudy) -> dict[str, Any]:
 def _key(comparing: Comparing, row: str) -> str:
     """Return what is equal for tunings whose trials can be compared; there may be more of them."""
     tuning, settings = to_dict(_tuning(comparing)), comparing.comparison.settings
+    transfer = _tuning(comparing).transfer
+    by = {"transfer": task_identity(transfer)} if transfer is not None else {}
     return settings_key(
         {
             "row": without_places(settings_at(comparing, row, {}, _tuning(comparing).seeds[0])),
             "parameters": {path: to_dict(found) for path, found in settings.methods[row].parameters.items()},
-            "tuning": {name: tuning[name] for name in ("teacher", "seeds", "objective", "fraction")},
+            "tuning": {name: tuning[name] for name in ("teacher", "seeds", "objective", "fraction")} | by,
             "budget": to_dict(settings.budget),
         }
     )

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from dfkd.settings.checks import check_at_least, check_choice, check_positive, check_seed
 from dfkd.settings.objectives import TransferObjective
 from dfkd.settings.schedules import SCHEDULES
-from dfkd.settings.search import ObjectiveSettings, ParameterRange, SamplerSettings
+from dfkd.settings.search import Direction, ObjectiveSettings, ParameterRange, SamplerSettings
 
 Column = Literal["preset", "tuned"]
 COLUMNS: tuple[Column, ...] = ("preset", "tuned")
@@ -153,6 +153,7 @@ class TuningSettings:
     teacher: int  # its training seed
     seeds: tuple[int, ...]  # a trial's value is the mean over them
     objective: ObjectiveSettings = field(default_factory=lambda: ObjectiveSettings(metric="val_accuracy"))
+    transfer: TransferObjective | None = None  # in place of it: what a student's features are worth elsewhere
     fraction: float = 1.0  # of the budget, for every run of a trial
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
 
@@ -161,6 +162,16 @@ class TuningSettings:
         check_seed("teacher", self.teacher)
         check_seeds("seeds", self.seeds)
         check_share("fraction", self.fraction)
+
+    @property
+    def goal(self) -> Direction:
+        """Whether the best trial has the largest or the smallest value."""
+        return self.objective.goal if self.transfer is None else self.transfer.goal
+
+    @property
+    def measured_by(self) -> str:
+        """What trials are judged by, in words."""
+        return self.objective.metric if self.transfer is None else f"{self.transfer.by.task} {self.transfer.column}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -244,6 +255,20 @@ class ComparisonSettings:
             raise ValueError(
                 f"tuning.teacher: the one of seed {self.tuning.teacher} is in the table too; tuning needs its own."
             )
+        for name, column in self.transfer.items():
+            if self.tuning.transfer is not None and share_classes(self.tuning.transfer, column):
+                raise ValueError(
+                    f"tuning.transfer: classes of it are in the column '{name}' too; tune on other classes or data."
+                )
+
+
+def share_classes(one: TransferObjective, other: TransferObjective) -> bool:
+    """Whether two tasks look at images of the same classes: of the same data, wherever they lie."""
+    first, second = one.by.dataset, other.by.dataset
+    if (first.name, first.title) != (second.name, second.title):
+        return False
+    classes, others = (getattr(each.by, "classes", None) for each in (one, other))
+    return classes is None or others is None or (classes[0] <= others[1] and others[0] <= classes[1])
 
 
 def check_name(name: str, value: str) -> None:

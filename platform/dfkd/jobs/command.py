@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from dfkd.jobs.console import Console
+from dfkd.jobs.console import Console, harmless
 from dfkd.tracking.credentials import hide_credentials
 
 _terminated, _interrupted = threading.Event(), threading.Event()
@@ -55,14 +55,14 @@ def run_command(*, interrupted: str = INTERRUPTED) -> Iterator[Console]:
     try:
         yield Console()
     except (ValueError, OSError, FloatingPointError) as error:  # ConnectionError is an OSError
-        print(f"error: {hide_credentials(str(error))}", file=sys.stderr)
+        print(f"error: {harmless(hide_credentials(str(error)))}", file=sys.stderr)
         if not is_told_by_us(error) and (file := keep_trace(error)):
             print(f"where it came from: {file}", file=sys.stderr)
         raise SystemExit(2) from None
     except Exception as error:
         if (words := trouble_in_words(error)) is None:
             raise
-        print(f"error: {words}", file=sys.stderr)
+        print(f"error: {harmless(words)}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from typing import TextIO
+
+#: Control characters but tab and end of line, and those that change the direction of writing.
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class Console:
@@ -21,11 +25,16 @@ class Console:
 
     def say(self, message: str) -> None:
         """Print one event."""
-        print(f"[{duration(self.seconds):>7}] {message}", file=self._stream, flush=True)
+        print(f"[{duration(self.seconds):>7}] {harmless(message)}", file=self._stream, flush=True)
 
     def show(self, text: str) -> None:
         """Print a block as it is."""
-        print(text, file=self._stream, flush=True)
+        print(harmless(text), file=self._stream, flush=True)
+
+
+def harmless(text: str) -> str:
+    """Return text that a terminal only shows: names from files may hold its commands, or turn the writing around."""
+    return _COMMANDS.sub("?", text)
 
 
 def duration(seconds: float) -> str:

@@ -105,6 +105,7 @@ def _plot(axes: Axes, points: Curve, **how: Any) -> None:
 
 def _label(name: str, longest: int = 48) -> str:
     """Return a name that matplotlib shows in a legend, and not too long for one."""
+    name = "".join(letter if letter.isprintable() else "?" for letter in name)  # SVG takes no control characters
     shown = name if len(name) <= longest else f"{name[: longest - 1]}…"
     return f" {shown}" if shown.startswith("_") else shown  # it leaves out what begins with an underscore
 

@@ -5,7 +5,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dfkd.data import load_dataset
+from dfkd.models import build_model
 from dfkd.probe_set import CANDIDATES_PER_FAMILY, CONFIDENCE_EDGES, ProbeSet, _mix, make_probe_set, score_on_probe
+from dfkd.settings.experiment import DatasetSettings, TeacherTrainingSettings
+from dfkd.supervised import train_teacher
 
 MEAN, STD = (0.3,), (0.25,)
 
@@ -133,6 +137,36 @@ def test_the_more_damaged_a_copy_of_the_teacher_the_lower_it_scores(
     assert agreement[0] == 1 and divergence[0] == pytest.approx(0, abs=1e-6)
     assert all(better > worse for better, worse in zip(agreement, agreement[1:], strict=False))
     assert all(better < worse for better, worse in zip(divergence, divergence[1:], strict=False))
+
+
+@pytest.mark.slow
+def test_students_that_learnt_more_of_the_digits_score_higher() -> None:
+    """Real students, roughly ordered: one that learnt nothing, one that learnt a little, one that learnt the task."""
+    data = load_dataset(DatasetSettings(name="digits"))
+    assert data.train is not None
+    mean, std = data.normalisation()
+
+    def trained(name: str, epochs: int) -> nn.Module:
+        torch.manual_seed(epochs)
+        network = build_model(name, num_classes=10, in_channels=1)
+        given: dict[str, Any] = {"mean": mean, "std": std, "crop_padding": 1, "horizontal_flip": False}
+        settings = TeacherTrainingSettings(epochs=max(epochs, 1), batch_size=64)
+        if epochs:
+            for _ in train_teacher(network, data.train, settings, **given, device=torch.device("cpu")):
+                pass
+        return network.eval()
+
+    shape = {"image_shape": (1, 8, 8), "num_classes": 10}
+    teacher = trained("digits_teacher", 20)
+    probe = make_probe_set(teacher, mean=mean, std=std, teacher_hash="ef" * 32, **shape)
+    images = (probe.images.float() / 255 - mean[0]) / std[0]
+    scores = []
+    for epochs in (0, 1, 20):
+        student = trained("digits_student", epochs)
+        with torch.no_grad():
+            scores.append(score_on_probe(student(images), probe)["probe/agreement"])
+    assert scores[0] < 0.25  # about as often as guessing
+    assert scores[0] + 0.03 < scores[1] and scores[1] + 0.2 < scores[2], scores
 
 
 def test_scores_have_the_values_worked_by_hand() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 SMOKE = "search_spaces/smoke.yaml"
 ROOT = Path(__file__).parents[2]
@@ -214,8 +216,12 @@ def test_more_workers_than_the_cluster_has_are_refused_before_the_teacher_is_tra
             "teacher={weights: FILE, mean: [0.3], std: [0.4]}",
             r"teacher: class 0 is 'a' to the teacher and 'zero' in the data",
         ),
+        (
+            "dataset={name: image_folder, path: IMAGES, image_size: 8, channels: 1}",
+            r"images/train/b/3.png: the image does not decode",
+        ),
     ],
-    ids=["a GPU that is not there", "a teacher of other classes"],
+    ids=["a GPU that is not there", "a teacher of other classes", "an image that does not decode"],
 )
 def test_what_only_ray_or_the_data_can_tell_is_told_before_any_trial(
     run: Run, tmp_path: Path, override: str, message: str
@@ -227,7 +233,12 @@ def test_what_only_ray_or_the_data_can_tell_is_told_before_any_trial(
     state = build_model("digits_teacher", num_classes=10, in_channels=1).state_dict()
     described = {"architecture": "digits_teacher", "class_names": json.dumps(list("abcdefghij"))}
     save_file(state, tmp_path / "other.safetensors", metadata=described)
-    override = override.replace("FILE", str(tmp_path / "other.safetensors"))
+    for split, name, number in itertools.product(("train", "test"), "ab", range(5)):
+        file = tmp_path / "images" / split / name / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), number).save(file)
+    (broken := tmp_path / "images" / "train" / "b" / "3.png").write_bytes(broken.read_bytes()[:40])
+    override = override.replace("FILE", str(tmp_path / "other.safetensors")).replace("IMAGES", str(tmp_path / "images"))
     done = run("search.py", SMOKE, "--home", str(tmp_path / "home"), "--set", override)
     assert done.status == 2
     assert re.search("error: .*" + message, done.errors), done.errors

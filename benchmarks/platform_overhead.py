@@ -21,6 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from dfkd.comparison.statistics import ratio_interval
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -58,6 +60,7 @@ def main() -> None:
         "bare_seconds_per_epoch": bare,
         "platform_seconds_per_epoch": platform,
         "overhead": statistics.median(platform) / statistics.median(bare) - 1,
+        "overhead_of_pairs": overhead_of_pairs(platform, bare),
         "cpu_count": os.cpu_count(),
         "commit": commit(),
         "versions": versions(),
@@ -65,6 +68,16 @@ def main() -> None:
     print(json.dumps(facts, indent=1))
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def overhead_of_pairs(platform: list[float], bare: list[float]) -> list[float] | None:
+    """Return the mean overhead of runs that were made one after the other, and the ends of its 95 % interval.
+
+    Pairs share what the machine does at their time. None for fewer than two.
+    """
+    if len(platform) < 2:
+        return None
+    return [ratio - 1 for ratio in ratio_interval(bare, platform)]
 
 
 def short_run(arguments: argparse.Namespace) -> list[str]:

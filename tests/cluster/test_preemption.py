@@ -1,4 +1,4 @@
-"""The agent that drains a spot machine: its loop alone, and its script against a real head with one more node."""
+"""A spot machine that is taken back: the agent's loop, its script against a real cluster, and a run that is told."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from dfkd.assembly import Materials
+from dfkd.cluster.parallel_session import REPORTS_UNDER_WAY
 from dfkd.cluster.preemption import drain_nodes, watch
 from dfkd.cluster.spot_notice import SpotNotice
+from dfkd.settings.experiment import ExperimentSettings
 
 ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).with_name("ray")
@@ -28,6 +33,14 @@ from ray.core.generated.gcs_pb2 import GcsNodeInfo
 for node in GcsClient(address=sys.argv[1]).get_all_node_info(timeout=10).values():
     print(node.node_manager_address, GcsNodeInfo.GcsNodeState.Name(node.state))
 """  # in a process of its own: Ray reads RAY_AUTH_MODE once
+NODES = """
+import ray, sys
+ray.init(address=sys.argv[1], logging_level="ERROR")
+for node in ray.nodes():
+    if node["Alive"]:
+        print(node["NodeManagerAddress"], node["NodeID"])
+"""
+EPOCHS, NEVER = 250, 100_000
 SOON = SpotNotice(action="terminate", time=datetime(2030, 1, 1, tzinfo=UTC))
 
 
@@ -92,34 +105,58 @@ def test_a_head_that_is_away_is_an_error_at_once() -> None:
     assert time.monotonic() - begin < 5
 
 
-@pytest.fixture
-def two_nodes(tmp_path: Path, end_ray: Callable[..., None]) -> Iterator[tuple[str, dict[str, str]]]:
-    """A head, and a node that calls itself 127.0.0.2; its address, and an environment with the cluster's token."""
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    environment = (
-        os.environ | token | {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", "PYTHONPATH": str(ROOT / "platform")}
-    )
-    environment = {name: value for name, value in environment.items() if name not in ("RAY_TMPDIR", "RAY_ADDRESS")}
-    address = f"127.0.0.1:{(port := free_port())}"
-    started: list[subprocess.Popen[bytes]] = []
+@dataclass
+class Cluster:
+    """A head and nodes of one CPU each, which call themselves 127.0.0.2 and so on."""
 
-    def start(*arguments: str) -> None:
-        with (tmp_path / f"ray-{len(started)}.log").open("w") as log:
+    folder: Path
+    environment: dict[str, str]
+    temporary: str
+    port: int = field(default_factory=free_port)
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self, *arguments: str) -> None:
+        with (self.folder / f"ray-{len(self.started)}.log").open("w") as log:
             command = [str(RAY), "start", "--block", "--num-cpus=1", "--disable-usage-stats", *arguments]
-            started.append(
-                subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+            self.started.append(
+                subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
             )
 
+    def add_node(self) -> str:
+        """Start a node and return its address once it has joined."""
+        machine = f"127.0.0.{1 + len(self.started)}"
+        self.start(f"--address={self.address}", f"--node-ip-address={machine}")
+        wait_until(lambda: machine in self.nodes())
+        return machine
+
+    def nodes(self) -> dict[str, str]:
+        """Return the identifiers of the nodes that are alive, by address."""
+        command = [sys.executable, "-c", NODES, self.address]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True)
+        return dict(line.split() for line in done.stdout.splitlines())
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, end_ray: Callable[..., None]) -> Iterator[Cluster]:
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    known = {name: value for name, value in os.environ.items() if name not in ("RAY_TMPDIR", "RAY_ADDRESS")}
+    known |= token | {"PYTHONPATH": str(ROOT / "platform"), "OMP_NUM_THREADS": "1"}
+    known["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] = "0"
     with tempfile.TemporaryDirectory(prefix="dfkd-", dir="/tmp", ignore_cleanup_errors=True) as temporary:
+        made = Cluster(tmp_path, known, temporary)
         try:
             ports = [f"--dashboard-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
             ports += [f"--ray-client-server-port={free_port()}"]
-            start("--head", f"--port={port}", f"--temp-dir={temporary}", "--include-dashboard=false", *ports)
-            wait_until(lambda: answers(port))
-            start(f"--address={address}", "--node-ip-address=127.0.0.2")
-            yield address, environment
+            head = ["--head", f"--port={made.port}", f"--temp-dir={temporary}", "--include-dashboard=false"]
+            made.start(*head, *ports)
+            wait_until(lambda: answers(made.port))
+            yield made
         finally:
-            end_ray(list(reversed(started)), temporary)
+            end_ray(list(reversed(made.started)), temporary)
 
 
 def answers(port: int) -> bool:
@@ -136,10 +173,9 @@ def wait_until(true: Any, *, seconds: float = 90) -> None:
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_notice_drains_the_machines_node_and_no_other(
-    two_nodes: tuple[str, dict[str, str]], metadata: Any, tmp_path: Path
-) -> None:
-    address, environment = two_nodes
+def test_a_notice_drains_the_machines_node_and_no_other(cluster: Cluster, metadata: Any, tmp_path: Path) -> None:
+    address, environment = cluster.address, cluster.environment
+    cluster.add_node()
 
     def states() -> dict[str, str]:
         """Of each node, by its address."""
@@ -174,3 +210,39 @@ def test_a_notice_drains_the_machines_node_and_no_other(
             process.wait()
     assert "terminate at" in logs["agent"].read_text() and "drained" in logs["agent"].read_text()
     assert [state for machine, state in states().items() if machine != "127.0.0.2"] == ["ALIVE"]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_run_that_is_told_goes_on_from_the_epoch_of_the_notice(
+    cluster: Cluster, tiny_settings: Callable[..., ExperimentSettings], tiny_materials: Materials, tmp_path: Path
+) -> None:
+    settings = tiny_settings(
+        workers=2, distillation={"epochs": EPOCHS, "steps_per_epoch": 60, "checkpoint_every": NEVER}
+    )
+    torch.save({"settings": settings, "materials": tiny_materials}, tmp_path / "inputs.pt")
+    machine = cluster.add_node()
+    script = [sys.executable, str(Path(__file__).with_name("preempted_run.py")), cluster.address, str(tmp_path)]
+    told = tmp_path / "epochs.txt"
+
+    def epochs() -> list[int]:
+        return [int(line) for line in told.read_text().split()] if told.exists() else []
+
+    with (tmp_path / "run.log").open("w") as log:
+        run = subprocess.Popen(script, env=cluster.environment, stdout=log, stderr=log)
+    try:
+        wait_until(lambda: len(epochs()) > 20 or run.poll() is not None, seconds=180)
+        cluster.add_node()  # where the run is to go on
+        drain = ["drain-node", "--address", cluster.address, "--node-id", cluster.nodes()[machine]]
+        drain += ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"]
+        before = len(epochs())
+        subprocess.run([str(RAY), *drain, "--deadline-remaining-seconds", "20"], env=cluster.environment, check=True)
+        assert run.wait(timeout=400) == 0, (tmp_path / "run.log").read_text()[-3000:]
+    finally:
+        run.kill()
+        run.wait()
+    heard = epochs()
+    back = [number for number, last in zip(heard[1:], heard, strict=False) if number <= last]
+    assert set(heard) == set(range(EPOCHS + 1))  # warm-up included
+    assert back, "the run ended before its machine was gone"
+    assert min(back) > before - REPORTS_UNDER_WAY  # told again, and not computed anew

@@ -287,6 +287,22 @@ def test_checkpoints_come_as_often_as_asked_and_after_the_last_epoch(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-000002", "epoch-000003"]
 
 
+def test_a_machine_that_is_about_to_go_leaves_a_checkpoint_at_once(
+    tiny_settings: Make, tiny_materials: Materials, tmp_path: Path
+) -> None:
+    class Noticed(LocalSession):
+        asked = 0
+
+        def is_leaving(self) -> bool:
+            self.asked += 1
+            return self.asked == 2
+
+    session = Noticed(CPU, lambda report: None, CheckpointStore(str(tmp_path)))
+    run_worker(tiny_settings(distillation={"checkpoint_every": 100}), tiny_materials, session)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-000002", "epoch-000003"]
+    assert session.asked == 2  # not where there is a checkpoint anyway
+
+
 @pytest.mark.parametrize(("image_every", "epochs"), [(0, []), (2, [0, 2]), (5, [0, 2])])
 def test_previews_come_every_so_many_epochs_and_at_the_end(
     tiny_settings: Make, tiny_materials: Materials, image_every: int, epochs: list[int]

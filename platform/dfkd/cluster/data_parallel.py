@@ -154,7 +154,12 @@ def _train_loop(config: dict[str, Any]) -> None:
     from dfkd.cluster.worker import run_worker
 
     device: torch.device = ray.train.torch.get_device()
-    session = ParallelSession(device, ray.train.report, CheckpointStore(config["uri"]))
+    session = ParallelSession(
+        device,
+        ray.train.report,
+        CheckpointStore(config["uri"]),
+        is_leaving=lambda: ray.train.get_preemption_info() is not None,  # within 5 s of the notice (2.60)
+    )
     run_worker(
         config["settings"],
         config["materials"],

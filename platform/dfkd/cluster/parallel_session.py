@@ -26,15 +26,22 @@ class ParallelSession:
         device: where this worker trains.
         on_report: hears every report of this worker.
         store: where checkpoints go, the same for all workers.
+        is_leaving: whether a machine of theirs is about to be taken away: the same answer for all workers.
     """
 
     unheard = REPORTS_UNDER_WAY
 
-    def __init__(self, device: torch.device, on_report: Callable[[Report], None], store: CheckpointStore) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        on_report: Callable[[Report], None],
+        store: CheckpointStore,
+        is_leaving: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.rank: int = dist.get_rank()
         self.world_size: int = dist.get_world_size()
         self.gather = GatherWorkers(self.rank, self.world_size)
-        self.device, self._on_report, self._store = device, on_report, store
+        self.device, self._on_report, self._store, self._is_leaving = device, on_report, store, is_leaving
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """Wrap in DistributedDataParallel, which averages gradients; BatchNorm statistics are averaged by us."""
@@ -92,6 +99,10 @@ class ParallelSession:
     def report(self, metrics: Report) -> None:
         """Pass the metrics on."""
         self._on_report(metrics)
+
+    def is_leaving(self) -> bool:
+        """Ask whoever knows."""
+        return self._is_leaving()
 
     def _all_agree(self, agree: bool) -> bool:
         votes = torch.tensor(int(agree), device=self.device)

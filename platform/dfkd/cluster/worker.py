@@ -65,6 +65,10 @@ class Session(Protocol):
         """Pass the metrics of an epoch on; every worker calls it equally often."""
         ...
 
+    def is_leaving(self) -> bool:
+        """Whether a machine of this run is about to be taken away; every worker calls it equally often."""
+        ...
+
 
 def run_worker(
     settings: ExperimentSettings,
@@ -129,7 +133,7 @@ def run_worker(
             report |= evaluate()
             report |= at_end(run.pair.student) if at_end and last else {}
         recent = [*recent, report][-session.unheard :]
-        if last or run.epoch % settings.distillation.checkpoint_every == 0:
+        if last or run.epoch % settings.distillation.checkpoint_every == 0 or session.is_leaving():
             state = {"run": run.state_dict(), "report": report, "recent": recent}
             told |= _save(session, state, epoch=run.epoch, needed=last, told=told)
         wants_image = image_every and (last or epoch_report.epoch % image_every == 0)

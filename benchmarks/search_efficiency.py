@@ -1,10 +1,11 @@
 """What samplers and early stopping save: regret against compute, replayed on a table of runs that were made.
 
-``record`` runs every point of a small grid once and keeps each one's curve: agreement on the probe set, validation
-accuracy and seconds after every epoch. ``replay`` lets searches walk over that table in the order of events, with the
+``record`` runs every point of a small grid once and keeps each one's curve: agreement and KL on the probe set, the KD
+loss, validation accuracy and seconds after every epoch. ``replay`` lets searches walk over that table in the order of events, with the
 product's own samplers and Ray Tune's own rule of early stopping, as often as one likes: a search costs no training. A
 search's incumbent is its best whole trial by agreement, which is all that a search without data knows; its regret is
-what the best point of the table has more of validation accuracy, or of agreement.
+what the best point of the table has more of validation accuracy, or of agreement. How well each number that needs no
+real image ranks the runs of the table is printed too.
 
 Searches move on the grid: what a sampler could do between its points is not tried, and a point has one seed, so that
 luck is part of the table. Source of the method: Klein and Hutter, Tabular Benchmarks for Joint Architecture and
@@ -49,6 +50,7 @@ from dfkd.jobs.probe_cache import obtain_probe_set
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.search.experiment_file import load_experiment
 from dfkd.search.optuna_space import sampler_at
+from dfkd.search.trust import rank_correlation
 from dfkd.settings.search import SamplerSettings
 from dfkd.tracking.home import default_tracking_uri, open_home
 
@@ -61,6 +63,13 @@ GRID: dict[str, tuple[Any, ...]] = {
 }
 DEFAULT = (1, 1, 1, 2)  # the default settings' place on each axis
 SHARES = (0.25, 0.5, 1.0)  # of a search's compute
+#: Part of a curve -> key of a run's reports.
+KEYS = {
+    "agreement": "probe/agreement",
+    "kl": "probe/kl",
+    "kd_loss": "distillation/kd",
+    "validation": "val/accuracy/top1",
+}
 ATTEMPTS = 20  # proposals for one suggestion, until one is new
 Place = tuple[int, ...]
 
@@ -94,6 +103,8 @@ class Curve:
     """A run of the table: values after each epoch in which the student learnt, and when each was over."""
 
     agreement: tuple[float, ...]
+    kl: tuple[float, ...]
+    kd_loss: tuple[float, ...]
     validation: tuple[float, ...]
     seconds: tuple[float, ...]
 
@@ -152,11 +163,8 @@ def run_point(place: Place, config: str, overrides: Sequence[str], materials: Ma
 
     run_worker(settings, materials, LocalSession(torch.device("cpu"), report, None))
     first = settings.warm_up_epochs
-    return {
-        "agreement": [each["probe/agreement"] for each in reports[first:]],
-        "validation": [each["val/accuracy/top1"] for each in reports[first:]],
-        "seconds": ended[first:],
-    }
+    curve = {part: [each[key] for each in reports[first:]] for part, key in KEYS.items()}
+    return curve | {"seconds": ended[first:]}
 
 
 def name_of(place: Place) -> str:
@@ -263,6 +271,17 @@ def regrets(table: Mapping[Place, Curve], whole: Sequence[tuple[float, Place]], 
     return best_validation - incumbent.validation[-1], best_agreement - incumbent.agreement[-1]
 
 
+def ranks(table: Mapping[Place, Curve]) -> dict[str, str]:
+    """Return how each number that needs no real image ranks the whole runs: its correlation with validation accuracy."""
+    validation = [curve.validation[-1] for curve in table.values()]
+    goodness = {
+        "agreement": [curve.agreement[-1] for curve in table.values()],
+        "kl": [-curve.kl[-1] for curve in table.values()],
+        "last KD loss": [-curve.kd_loss[-1] for curve in table.values()],
+    }
+    return {name: str(rank_correlation(values, validation)) for name, values in goodness.items()}
+
+
 def replay(arguments: argparse.Namespace) -> None:
     """Replay every arm under every seed, and print regrets at shares of the compute."""
     table = read_table(arguments.table)
@@ -271,13 +290,13 @@ def replay(arguments: argparse.Namespace) -> None:
     options = {"grace_epochs": arguments.grace_epochs, "reduction_factor": arguments.reduction_factor}
     rows: dict[str, dict[str, Any]] = {}
     for name, arm in ARMS.items():
-        found = [
+        searches = [
             search(table, arm, seed=seed, seconds=seconds, slots=arguments.at_once, **options)
             for seed in range(arguments.seeds)
         ]
-        row: dict[str, Any] = {"whole_trials": sum(map(len, found)) / len(found)}
+        row: dict[str, Any] = {"whole_trials": sum(map(len, searches)) / len(searches)}
         for share in SHARES:
-            pairs = [regrets(table, whole, share * seconds) for whole in found]
+            pairs = [regrets(table, whole, share * seconds) for whole in searches]
             for kind, values in zip(("validation", "agreement"), zip(*pairs, strict=True), strict=True):
                 interval = mean_interval([value for value in values if not math.isnan(value)])
                 row[f"{kind}_regret_at_{share:g}"] = [interval.mean, interval.half_width, interval.n]
@@ -289,9 +308,12 @@ def replay(arguments: argparse.Namespace) -> None:
     for name, row in rows.items():
         cells = [row[f"{kind}_regret_at_{share:g}"] for kind in ("agreement", "validation") for share in SHARES]
         print(f"| {name} | " + " | ".join(f"{100 * mean:.2f} +- {100 * half:.2f}" for mean, half, _ in cells) + " |")
+    correlations = ranks(table)
+    for name, found in correlations.items():
+        print(f"{name} against validation accuracy: {found}")
     if arguments.json:
         facts = {"table": Path(arguments.table).name, "points": len(table), "seeds": arguments.seeds}
-        facts |= {"seconds": seconds, "at_once": arguments.at_once, **options, "arms": rows}
+        facts |= {"seconds": seconds, "at_once": arguments.at_once, **options, "arms": rows, "ranks": correlations}
         facts |= {"commit": commit(), "versions": versions()}
         Path(arguments.json).write_text(json.dumps(facts, indent=1) + "\n")
 

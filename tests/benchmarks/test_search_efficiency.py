@@ -34,6 +34,8 @@ def table(script: ModuleType) -> dict[tuple[int, ...], Any]:
     return {
         place: script.Curve(
             agreement=tuple((1 + place[3]) / 10 + epoch / 100 for epoch in range(8)),
+            kl=tuple(1.0 - place[3] / 10 for _ in range(8)),
+            kd_loss=tuple(1.0 + place[3] / 10 for _ in range(8)),
             validation=tuple((1 + place[3]) / 5 for _ in range(8)),
             seconds=tuple(1.0 + epoch for epoch in range(8)),
         )
@@ -99,7 +101,10 @@ def test_a_replay_prints_a_row_an_arm(
     )
     arguments.json = str(tmp_path / "out.json")
     script.replay(arguments)
-    assert len(capsys.readouterr().out.splitlines()) == 4
+    *rows, agreement, kl, loss = capsys.readouterr().out.splitlines()
+    assert len(rows) == 4
+    assert "agreement against validation accuracy: 1.00" in agreement and "kl against validation accuracy: 1.00" in kl
+    assert "last KD loss against validation accuracy: -1.00" in loss
     facts = json.loads((tmp_path / "out.json").read_text())
     assert facts["points"] == 48 and facts["seconds"] == 8 * 8.0 / 2
     assert facts["arms"]["random"]["whole_trials"] == 8.0

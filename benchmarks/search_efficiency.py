@@ -1,11 +1,11 @@
 """What samplers and early stopping save: regret against compute, replayed on a table of runs that were made.
 
 ``record`` runs every point of a small grid once and keeps each one's curve: agreement and KL on the probe set, the KD
-loss, validation accuracy and seconds after every epoch. ``replay`` lets searches walk over that table in the order of events, with the
-product's own samplers and Ray Tune's own rule of early stopping, as often as one likes: a search costs no training. A
-search's incumbent is its best whole trial by agreement, which is all that a search without data knows; its regret is
-what the best point of the table has more of validation accuracy, or of agreement. How well each number that needs no
-real image ranks the runs of the table is printed too.
+loss, validation accuracy and seconds after every epoch. ``replay`` lets searches walk over that table in the order of
+events, with the product's own samplers and Ray Tune's own rule of early stopping, as often as one likes: a search costs
+no training. A search's incumbent is its best whole trial by agreement, which is all that a search without data knows;
+its regret is what the best point of the table has more of validation accuracy, or of agreement. How well each number
+that needs no real image ranks the runs of the table is printed too.
 
 Searches move on the grid: what a sampler could do between its points is not tried, and a point has one seed, so that
 luck is part of the table. Source of the method: Klein and Hutter, Tabular Benchmarks for Joint Architecture and
@@ -272,7 +272,7 @@ def regrets(table: Mapping[Place, Curve], whole: Sequence[tuple[float, Place]], 
 
 
 def ranks(table: Mapping[Place, Curve]) -> dict[str, str]:
-    """Return how each number that needs no real image ranks the whole runs: its correlation with validation accuracy."""
+    """Return how each number that needs no real image ranks the runs: its correlation with validation accuracy."""
     validation = [curve.validation[-1] for curve in table.values()]
     goodness = {
         "agreement": [curve.agreement[-1] for curve in table.values()],

@@ -212,7 +212,7 @@ def generator_steps_of(settings: ExperimentSettings) -> int:
     """Return the generator steps of an epoch after warm-up."""
     synthesis = settings.synthesis
     if isinstance(synthesis, OnlineSettings):  # a turn of generator steps for so many student steps
-        return synthesis.generator_steps * max(1, steps_of(settings) // synthesis.student_steps)
+        return synthesis.generator_steps * -(-steps_of(settings) // synthesis.student_steps)  # as `Online.rounds`
     return int(getattr(synthesis, "rounds_per_epoch", 1) * getattr(synthesis, "generator_steps", 0))
 
 

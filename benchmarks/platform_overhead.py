@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def overhead_of_pairs(platform: list[float], bare: list[float]) -> list[float] | None:
-    """Return the mean overhead of runs that were made one after the other, and the ends of its 95 % interval.
+    """Return the overhead of runs made one after the other: geometric mean of pairs, and ends of its 95 % interval.
 
     Pairs share what the machine does at their time. None for fewer than two.
     """

@@ -3,9 +3,9 @@
 ``record`` runs every point of a small grid once and keeps each one's curve: agreement and KL on the probe set, the KD
 loss, validation accuracy and seconds after every epoch. ``replay`` lets searches walk over that table in the order of
 events, with the product's own samplers and Ray Tune's own rule of early stopping, as often as one likes: a search costs
-no training. A search's incumbent is its best whole trial by agreement, which is all that a search without data knows;
-its regret is what the best point of the table has more of validation accuracy, or of agreement. How well each number
-that needs no real image ranks the runs of the table is printed too.
+no training. A search's incumbent is its best whole trial by agreement, without the margin within which the product
+prefers the default settings; its regret is what the best point of the table has more of validation accuracy, or of
+agreement. How well each number that needs no real image ranks the runs of the table is printed too.
 
 Searches move on the grid: what a sampler could do between its points is not tried, and a point has one seed, so that
 luck is part of the table. Source of the method: Klein and Hutter, Tabular Benchmarks for Joint Architecture and
@@ -28,7 +28,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,6 +41,7 @@ from ray.tune.schedulers import ASHAScheduler
 
 from dfkd.assembly import Materials
 from dfkd.cluster.local_session import LocalSession
+from dfkd.cluster.searcher import ATTEMPTS
 from dfkd.cluster.worker import Report, run_worker
 from dfkd.comparison.statistics import mean_interval
 from dfkd.data import load_dataset
@@ -49,7 +50,7 @@ from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.probe_cache import obtain_probe_set
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.search.experiment_file import load_experiment
-from dfkd.search.optuna_space import sampler_at
+from dfkd.search.optuna_space import random_points, sampler_at
 from dfkd.search.trust import rank_correlation
 from dfkd.settings.search import SamplerSettings
 from dfkd.tracking.home import default_tracking_uri, open_home
@@ -70,7 +71,6 @@ KEYS = {
     "kd_loss": "distillation/kd",
     "validation": "val/accuracy/top1",
 }
-ATTEMPTS = 20  # proposals for one suggestion, until one is new
 Place = tuple[int, ...]
 
 
@@ -128,7 +128,11 @@ def parse_arguments() -> argparse.Namespace:
 def record(arguments: argparse.Namespace) -> None:
     """Run what the table lacks."""
     file = Path(arguments.table)
-    table = json.loads(file.read_text()) if file.exists() else {"config": arguments.config, "runs": {}}
+    made_by = {"config": arguments.config, "set": arguments.set, "commit": commit(), "at_once": arguments.at_once}
+    made_by["grid"] = {path: list(values) for path, values in GRID.items()}
+    table: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {**made_by, "runs": {}}
+    if other := [name for name, value in made_by.items() if table[name] != value]:
+        raise SystemExit(f"{file}: its runs have another {' and '.join(other)}; give another --table")
     places = list(itertools.product(*(range(len(values)) for values in GRID.values())))
     missing = [place for place in places if name_of(place) not in table["runs"]]
     settings, _ = load_experiment(arguments.config, arguments.set)
@@ -136,8 +140,7 @@ def record(arguments: argparse.Namespace) -> None:
     uri, console = default_tracking_uri(home), Console(sys.stderr)
     teacher = obtain_teacher(settings, data, home=home, tracking_uri=uri, console=console)
     materials = Materials(teacher=teacher, validation=data.validation, probe=obtain_probe_set(teacher, home))
-    table |= {"grid": {path: list(values) for path, values in GRID.items()}, "set": arguments.set, "commit": commit()}
-    table |= {"versions": versions(), "cpu_count": os.cpu_count(), "at_once": arguments.at_once}
+    table |= {"versions": versions(), "cpu_count": os.cpu_count()}
     with ProcessPoolExecutor(arguments.at_once, mp_context=get_context("spawn")) as pool:
         given = (itertools.repeat(each) for each in (arguments.config, tuple(arguments.set), materials))
         for place, curve in zip(missing, pool.map(run_point, missing, *given), strict=True):
@@ -167,14 +170,22 @@ def run_point(place: Place, config: str, overrides: Sequence[str], materials: Ma
     return curve | {"seconds": ended[first:]}
 
 
+def place_of(params: Mapping[str, Any]) -> Place:
+    """Return where on the grid a point of Optuna's lies."""
+    return tuple(int(params[path]) for path in GRID)
+
+
 def name_of(place: Place) -> str:
     """Return a place on the grid as a key of the table."""
     return ",".join(map(str, place))
 
 
 def read_table(file: str) -> dict[Place, Curve]:
-    """Return the curves of a table by their place."""
-    runs = json.loads(Path(file).read_text())["runs"]
+    """Return the curves of a whole table by their place."""
+    stored = json.loads(Path(file).read_text())
+    runs, points = stored["runs"], math.prod(map(len, GRID.values()))
+    if stored["grid"] != {path: list(values) for path, values in GRID.items()} or len(runs) != points:
+        raise SystemExit(f"{file}: has {len(runs)} runs of its grid; `record` makes {points} of this script's")
     return {
         tuple(map(int, name.split(","))): Curve(**{part: tuple(values) for part, values in curve.items()})
         for name, curve in runs.items()
@@ -205,9 +216,7 @@ def search(
     """Search the table for so many seconds with so many trials at a time; return whole trials with their ends."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study, axes = optuna.create_study(direction="maximize"), distributions()
-    settings = SamplerSettings(
-        name=arm.sampler.name, startup_trials=arm.sampler.startup_trials, population=arm.sampler.population, seed=seed
-    )
+    settings = replace(arm.sampler, seed=seed)
     epochs = len(next(iter(table.values())).seconds)
     rules = ASHAScheduler(max_t=epochs + 1, grace_period=grace_epochs, reduction_factor=reduction_factor)
     (bracket,) = rules._brackets  # Ray 2.60
@@ -226,12 +235,13 @@ def search(
         for attempt in range(ATTEMPTS):
             study.sampler = sampler_at(settings, len(known), attempt)
             trial = study.ask(axes)
-            place = tuple(int(trial.params[path]) for path in GRID)
+            place = place_of(trial.params)
             if place not in known:
                 break
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
-            place = next(each for each in table if each not in known)
+            points = (place_of(point) for point in random_points(axes, seed=len(known)))
+            place = next(each for each in points if each not in known)
             study.enqueue_trial(dict(zip(GRID, place, strict=True)))
             trial = study.ask(axes)
         known.add(place)
@@ -251,7 +261,7 @@ def search(
         if epoch == epochs:
             study.tell(trial, value)
             whole.append((now, place))
-        elif number > 0 and bracket.on_result(SimpleNamespace(trial_id=str(number)), epoch, value) == "STOP":
+        elif bracket.on_result(SimpleNamespace(trial_id=str(number)), epoch, value) == "STOP" and number > 0:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:
             heapq.heappush(events, (began + curve.seconds[stops[at + 1] - 1], number, at + 1))
@@ -307,7 +317,9 @@ def replay(arguments: argparse.Namespace) -> None:
     print("|---|" + "---:|" * (2 * len(SHARES)))
     for name, row in rows.items():
         cells = [row[f"{kind}_regret_at_{share:g}"] for kind in ("agreement", "validation") for share in SHARES]
-        print(f"| {name} | " + " | ".join(f"{100 * mean:.2f} +- {100 * half:.2f}" for mean, half, _ in cells) + " |")
+        print(
+            f"| {name} | " + " | ".join(f"{100 * mean:.2f} +- {100 * half:.2f} ({n})" for mean, half, n in cells) + " |"
+        )
     correlations = ranks(table)
     for name, found in correlations.items():
         print(f"{name} against validation accuracy: {found}")

@@ -28,7 +28,7 @@ def scripts() -> Iterator[dict[str, ModuleType]]:
     """The scripts; they import others of their folder."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
     found = {}
-    for name in ("capacity", "many_trials", "driver_queue"):
+    for name in ("capacity", "many_trials", "driver_queue", "platform_overhead"):
         spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
         assert spec is not None and spec.loader is not None
         sys.modules[name] = found[name] = importlib.util.module_from_spec(spec)
@@ -74,6 +74,23 @@ def test_the_measured_driver_stays_small_and_flat() -> None:
     assert found["driver_gib"]["200"] - found["driver_gib"]["before"] < 0.1
     assert found["driver_gib_per_100_trials"] < 0.02
     assert not found["commit"].endswith("+")
+
+
+def test_the_slowest_of_several_is_as_late_as_tables_of_normal_draws_say(scripts: dict[str, ModuleType]) -> None:
+    expected = {1: 0.0, 2: 0.5642, 5: 1.1630, 10: 1.5388}  # Teichroew, Annals of Mathematical Statistics, 1956
+    scaling = sys.modules["scaling"]
+    assert {n: round(scaling.expected_maximum(n), 4) for n in expected} == expected
+    assert scaling.predicted_step(2.0, 0.0, 2, latency=0.0, bandwidth=1.0, spread=0.1) == pytest.approx(
+        2.11284, abs=1e-5
+    )
+
+
+def test_overhead_is_that_of_pairs(scripts: dict[str, ModuleType]) -> None:
+    overhead_of_pairs = scripts["platform_overhead"].overhead_of_pairs
+    assert overhead_of_pairs([11.0, 22.0, 5.5], [10.0, 20.0, 5.0]) == pytest.approx([0.1, 0.1, 0.1])
+    mean, low, high = overhead_of_pairs([12.0, 10.0], [10.0, 12.0])
+    assert mean == pytest.approx(0.0) and low < -0.5 and high > 1
+    assert overhead_of_pairs([1.0], [1.0]) is None
 
 
 def test_without_early_stopping_trials_run_in_whole_waves(scripts: dict[str, ModuleType], space: SearchSpace) -> None:

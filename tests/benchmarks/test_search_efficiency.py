@@ -7,11 +7,14 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+
+from dfkd.search.load import load_space
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = {"slots": 1, "grace_epochs": 2, "reduction_factor": 2}
@@ -69,6 +72,25 @@ def test_early_stopping_ends_bad_trials_and_sees_more_points(
     assert max(place[3] for _, place in whole) == 3  # a best one is not stopped
 
 
+def test_the_default_settings_stand_in_the_way_of_the_first_that_are_worse(
+    script: ModuleType, table: dict[tuple[int, ...], Any]
+) -> None:
+    """They are never stopped, and what comes to a rung after them is compared with them, as in a search."""
+    arm = script.ARMS["random, early stopping"]
+    nothing = (0.0,) * 8
+    worse = {
+        place: curve if place == script.DEFAULT else replace(curve, agreement=nothing) for place, curve in table.items()
+    }
+    whole = script.search(worse, arm, seed=0, seconds=8.0 + 8.0, **OPTIONS)  # in which the second one could have ended
+    assert whole == [(8.0, script.DEFAULT)]
+
+
+def test_the_grid_has_the_default_settings(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = load_space(str(ROOT / "search_spaces" / "digits_cae.yaml"), [])
+    at = {path: values[index] for (path, values), index in zip(script.GRID.items(), script.DEFAULT, strict=True)}
+    assert space.defaults() == at
+
+
 def test_a_sampler_that_learns_finds_the_best_earlier(script: ModuleType, table: dict[tuple[int, ...], Any]) -> None:
     def good(name: str) -> int:
         found = [script.search(table, script.ARMS[name], seed=seed, seconds=8.0 * 16, **OPTIONS) for seed in range(5)]
@@ -95,7 +117,11 @@ def test_a_replay_prints_a_row_an_arm(
 ) -> None:
     monkeypatch.setattr(script, "ARMS", {name: script.ARMS[name] for name in ("random", "tpe, early stopping")})
     runs = {script.name_of(place): vars(curve) for place, curve in table.items()}
-    (tmp_path / "table.json").write_text(json.dumps({"runs": runs}))
+    grid = {path: list(values) for path, values in script.GRID.items()}
+    (tmp_path / "part.json").write_text(json.dumps({"runs": dict(list(runs.items())[:40]), "grid": grid}))
+    with pytest.raises(SystemExit, match="has 40 runs of its grid; `record` makes 48 of this"):
+        script.read_table(str(tmp_path / "part.json"))
+    (tmp_path / "table.json").write_text(json.dumps({"runs": runs, "grid": grid}))
     arguments = SimpleNamespace(
         table=str(tmp_path / "table.json"), trials=8, at_once=2, seeds=3, grace_epochs=2, reduction_factor=2
     )

@@ -9,7 +9,7 @@ from typing import Any
 import ray
 import torch
 
-from dfkd.cluster.data_parallel import run_data_parallel_here
+from dfkd.cluster import data_parallel
 
 
 def main(address: str, folder: Path) -> None:
@@ -21,8 +21,11 @@ def main(address: str, folder: Path) -> None:
         with (folder / "epochs.txt").open("a") as file:
             print(report["epoch"], file=file)
 
+    data_parallel.RESTARTS = 0  # a machine that is taken back counts as none
     uri = str(folder / "checkpoints")
-    run_data_parallel_here(inputs["settings"], inputs["materials"], uri, image_every=0, on_report=on_report)
+    data_parallel.run_data_parallel_here(
+        inputs["settings"], inputs["materials"], uri, image_every=0, on_report=on_report
+    )
 
 
 if __name__ == "__main__":

@@ -130,6 +130,24 @@ def test_a_task_that_hardly_knows_a_student_from_an_untrained_one_is_blind(
     assert "on digits, classes 26 to 50, validation split." in text and ("Blind: random" in text) is blind
 
 
+def test_a_task_is_blind_at_every_budget_and_where_nothing_differs_at_all(settings: Settings, result: Make) -> None:
+    task = FewShotSettings(shots=(5,), dataset=DatasetSettings(name="digits"))
+    methods = {"ours": RowSettings(), "theirs": RowSettings(), "bound": RowSettings(student="untrained")}
+    options = {"methods": methods, "ceiling": "theirs", "transfer": {"few": TransferObjective(by=task)}}
+    made = settings(fractions=(1.0, 0.5), **options)
+
+    def runs(seeds: int) -> list[RunResult]:
+        rows = [("ours", 1.0), ("theirs", 1.0), ("bound", 1.0), ("ours", 0.5), ("theirs", 0.5)]
+        return [
+            result(row, seed, 0.5, fraction=share, transfer={"few": 0.1})
+            for row, share in rows
+            for seed in range(seeds)
+        ]
+
+    assert all(line.transfer["few"].blind for line in make_leaderboard(made, runs(3)))
+    assert not any(line.transfer["few"].blind for line in make_leaderboard(made, runs(2)))  # nobody knows
+
+
 def test_a_difference_of_fewer_pairs_than_runs_says_so(settings: Settings, result: Make) -> None:
     results = [result("ours", seed, 0.7) for seed in (0, 1)] + [result("theirs", seed, 0.6) for seed in (0, 1, 2)]
     text = full_markdown(settings(), make_leaderboard(settings(), results))

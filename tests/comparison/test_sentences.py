@@ -53,9 +53,12 @@ def test_the_claim_against_the_rival_is_judged_by_the_lower_end(settings: Settin
     assert words.startswith("Ours less Theirs (preset): +0.50 [-5.85, +6.85] points, n = 2, its lower end ")
     assert "its lower end lies not above -5.0 points" in words
     assert "its lower end lies above -5.0 points" in said(0.695, 0.70)
-    assert "Theirs's synthesis to 90% of the ceiling costs 2.00 times as much [2.00, 2.00], n = 2 of 2 pairs" in words
+    assert (
+        "Theirs's synthesis to 90% of the ceiling costs 2.00 times as much [2.00, 2.00], n = 2 of 2 whole pairs"
+        in words
+    )
     assert words.endswith("summaries of the publication say 1.71, of another cost.")
-    assert "both reached 90% of the ceiling in 1 of 2 pairs" in said(0.69, 0.2)
+    assert "both reached 90% of the ceiling in 1 of 2 whole pairs" in said(0.69, 0.2)
     assert claim(settings(), []) == []
     alone = make_leaderboard(made, [result("theirs", 0, 0.6)])
     assert claim(made, alone) == ["ours less Theirs: no run of both has ended well."]

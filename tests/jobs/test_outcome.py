@@ -200,10 +200,12 @@ def test_another_winner_of_the_same_search_is_judged_and_registered_too(ended: C
     search.record(FASTER, probe__agreement=1.0)
     second = search.conclude()
     assert second.registered.uri == "models:/tiny/2"
-    assert "scored on it once, for this table, as the 2nd student of this search" in story.test_table(second)
-    assert "as the 2nd student of this search, which went on" in card_of(search.running, second)
+    assert "scored on it once, for this table, as the 2nd of 2 students of this search" in story.test_table(second)
+    assert "as the 2nd of 2 students of this search, which went on" in card_of(search.running, second)
     search.record(FASTER, probe__agreement=0.2)  # so the first one is chosen again
-    assert search.conclude().registered.uri == "models:/tiny/1"
+    again = search.conclude()
+    assert again.registered.uri == "models:/tiny/1"
+    assert "as the 1st of 2 students of this search" in story.test_table(again)
     assert versions_of(search.running) == ["1", "2"]
     said = search.said.getvalue()
     assert said.count("judging it on the test split, once") == 2

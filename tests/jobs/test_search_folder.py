@@ -24,6 +24,14 @@ from dfkd.search.load import load_space
 SMOKE = str(Path(__file__).parents[2] / "search_spaces" / "smoke.yaml")
 
 
+def test_what_an_earlier_version_remembered_of_its_student_is_known(tmp_path: Path) -> None:
+    folder = SearchFolder(path=tmp_path, search_id="s")
+    folder.note(judged={"key": "a", "scores": {"x": 1.0}}, registered={"key": "a", "model": {"name": "n"}})
+    assert folder.facts() == {"judgements": {"a": {"scores": {"x": 1.0}}}, "registrations": {"a": {"name": "n"}}}
+    folder.note(more=1)
+    assert folder.facts()["judgements"] == {"a": {"scores": {"x": 1.0}}}
+
+
 def test_one_process_at_a_time_searches_under_a_name(tmp_path: Path) -> None:
     holder = f"process {os.getpid()} on {socket.gethostname()}, since 20"
     with only_search(tmp_path, "digits-student"):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,7 @@ import torch
 from dfkd.data import load_dataset
 from dfkd.data.image_set import ImageSet
 from dfkd.data.real_data import RealData
+from dfkd.jobs import teacher as jobs_teacher
 from dfkd.jobs import teacher_training
 from dfkd.jobs.console import Console
 from dfkd.jobs.teacher import held_out, obtain_teacher, teacher_name, training_key
@@ -151,6 +153,26 @@ def test_a_training_that_another_process_is_at_is_left_alone_even_to_train_anew(
     with TrainingFolder(tmp_path / "teachers" / "key", anew=True) as again:
         assert again.checkpoints.newest(rank=0, world_size=1) is None
         assert not list((tmp_path / "teachers" / "key").rglob("*.pt"))
+
+
+def test_a_trained_teacher_that_cannot_be_registered_waits_for_the_same_command(
+    empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path
+    shutil.copy(empty_store, home)
+
+    def away(*_: Any, **__: Any) -> None:
+        raise ConnectionError("MLflow does not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs_teacher, "register_teacher", away)
+        with pytest.raises(ConnectionError, match="was trained, and is not registered: .* the same command registers"):
+            obtain(home, io.StringIO())
+    said = io.StringIO()
+    teacher = obtain(home, said)
+    assert "registered as models:/resumed/1" in said.getvalue()
+    assert f"epoch 1/{EPOCHS}" not in said.getvalue()  # nothing is trained again
+    assert teacher.architecture == "digits_student"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="needs the extra [timm]")

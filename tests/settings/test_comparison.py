@@ -32,8 +32,8 @@ def comparison(**changes: Any) -> ComparisonSettings:
     return ComparisonSettings(**known | changes)
 
 
-def shots(*classes: int, title: str = "digits") -> TransferObjective:
-    data = DatasetSettings(name="digits", title=title)
+def shots(*classes: int, path: str = "/images") -> TransferObjective:
+    data = DatasetSettings(name="parquet", path=path, image_size=8)
     return TransferObjective(by=FewShotSettings(shots=(5,), classes=tuple(classes) or None, dataset=data))  # type: ignore[arg-type]
 
 
@@ -87,7 +87,7 @@ def test_a_comparison_that_cannot_be_is_refused(mistake: str) -> None:
 
 
 def test_a_tuning_by_transfer_looks_at_other_classes_or_data() -> None:
-    for elsewhere in (shots(0, 4), shots(title="other digits")):
+    for elsewhere in (shots(0, 4), shots(path="/other/images")):
         tuning = TuningSettings(**TUNING, transfer=elsewhere)
         made = comparison(methods=TUNED, transfer={"five": shots(5, 9)}, tuning=tuning)
         assert made.tuning is not None and (made.tuning.goal, made.tuning.measured_by) == (

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
+import secrets
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -91,8 +92,9 @@ class CheckpointStore:
     def check_writable(self) -> None:
         """Raise OSError unless files can be written, by writing one."""
         self._fs.create_dir(self._root, recursive=True)
-        self._write_file(f"{self._root}/.probe", b"dfkd")
-        self._fs.delete_file(f"{self._root}/.probe")
+        name = f"{self._root}/.probe-{secrets.token_hex(4)}"  # others may be trying the same folder
+        self._write_file(name, b"dfkd")
+        self._fs.delete_file(name)
 
     def _digests(self, epoch: int) -> list[str]:
         """Return the SHA-256 of every worker's file; none if the list itself is damaged."""

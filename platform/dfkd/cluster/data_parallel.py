@@ -158,7 +158,7 @@ def _train_loop(config: dict[str, Any]) -> None:
         device,
         ray.train.report,
         CheckpointStore(config["uri"]),
-        is_leaving=lambda: ray.train.get_preemption_info() is not None,  # within 5 s of the notice (2.60)
+        is_leaving=lambda: ray.train.get_preemption_info() is not None,  # Ray Train (2.60) looks every 5 s
     )
     run_worker(
         config["settings"],

@@ -26,7 +26,7 @@ class Reached:
         ratio: geometric mean of the reference's synthesis MACs over the row's, over pairs that both reached it, with
             the ends of its 95 % interval; None below two such pairs.
         pairs: how many those are.
-        of_pairs: of so many that have run.
+        of_pairs: of so many whose runs both ended well.
     """
 
     runs: int

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from dfkd.comparison.efficiency import SHARES, Reached, reached
 from dfkd.comparison.results import COMPLETE, RunResult
-from dfkd.comparison.statistics import MIN_PAIRS, Interval, PairedDifference, holm, mean_interval, paired_difference
+from dfkd.comparison.statistics import Interval, PairedDifference, holm, mean_interval, paired_difference
 from dfkd.settings.comparison import SCORES, Column, ComparisonSettings
 
 BACKDOOR = ("success", "without_patch", "teacher_success", "teacher_without_patch")  # numbers of the task `backdoor`
 BLIND_WIDTHS = 3  # of an interval, below which a task does not tell nothing learnt from everything learnt
+BLIND_PAIRS = 3  # two have an interval so wide that every task would be blind
 CHANCE_MARGIN = 0.05  # a student within it of guessing has collapsed
 Cell = tuple[int, int]  # the teacher's training seed, and the seed
 
@@ -106,31 +107,29 @@ def make_leaderboard(settings: ComparisonSettings, results: Iterable[RunResult])
             fraction = result.run.fraction if distilled else max(settings.fractions)  # beside the largest budget
             grouped.setdefault((result.run.pair, fraction), []).append(result)
     lines: list[Line] = []
-    for (_, fraction), group in grouped.items():
+    blind: dict[str, set[str]] = {}  # by pair: of the largest budget, which comes first and has all rows
+    for (pair, fraction), group in grouped.items():
         group.sort(key=lambda result: (order[result.run.row], result.run.column, *_cell(result)))
-        lines += [replace(line, fraction=fraction) for line in _lines_of(settings, group)]
+        blind.setdefault(pair, {column for column in settings.transfer if is_blind(settings, group, column)})
+        lines += [replace(line, fraction=fraction) for line in _lines_of(settings, group, blind[pair])]
     return lines
 
 
-def _lines_of(settings: ComparisonSettings, group: Sequence[RunResult]) -> list[Line]:
-    """Return the lines of one pair and budget."""
+def _lines_of(settings: ComparisonSettings, group: Sequence[RunResult], blind: Collection[str]) -> list[Line]:
+    """Return the lines of one pair and budget; ``blind`` are transfer columns that tell nothing of methods."""
     targets = ceiling_scores(settings, group)
     by_line = {key: list(found) for key, found in itertools.groupby(group, lambda result: _line_key(result))}
-    blind = {column for column in settings.transfer if is_blind(settings, group, column)}
     lines = []
     for (row, column), found in by_line.items():
         line = _line(settings, found)
         against = by_line.get((settings.reference, column)) or by_line.get((settings.reference, "preset"), [])
         if row != settings.reference:
             line = replace(line, difference=_difference("test", SCORES[settings.score][0], found, against))
-        transfer = {
-            column: replace(each, blind=True)
-            if column in blind
-            else replace(each, difference=_difference("transfer", column, found, against))
-            for column, each in line.transfer.items()
-            if column in blind or row != settings.reference
-        }
-        line = replace(line, transfer=line.transfer | transfer)
+        for task, each in line.transfer.items():
+            if task in blind:
+                line.transfer[task] = replace(each, blind=True)
+            elif row != settings.reference:
+                line.transfer[task] = replace(each, difference=_difference("transfer", task, found, against))
         if targets and line.macs:
             well = [result for result in found if result.status == COMPLETE]
             reference = [result for result in against if result.status == COMPLETE]
@@ -147,17 +146,16 @@ def _lines_of(settings: ComparisonSettings, group: Sequence[RunResult]) -> list[
 def is_blind(settings: ComparisonSettings, group: Sequence[RunResult], column: str) -> bool:
     """Whether a transfer task tells random initialisation and KD with data apart by less than three intervals.
 
-    An interval is the half-width of their paired difference's. False where either row, or a second pair, is missing:
-    then nobody knows.
+    An interval is the half-width of their paired difference's. False where either row is missing, or there are fewer
+    than three pairs: then nobody knows.
     """
-    ends = {
-        "ceiling": [result for result in group if result.run.row == settings.ceiling],
-        "untrained": [result for result in group if settings.methods[result.run.row].student == "untrained"],
-    }
-    found = _difference("transfer", column, ends["ceiling"], ends["untrained"])
-    if found is None or found.interval.n < MIN_PAIRS:
+    presets = [result for result in group if result.run.column == "preset"]
+    ceiling = [result for result in presets if result.run.row == settings.ceiling]
+    untrained = [result for result in presets if settings.methods[result.run.row].student == "untrained"]
+    found = _difference("transfer", column, ceiling, untrained)
+    if found is None or found.interval.n < BLIND_PAIRS:
         return False
-    return abs(found.interval.mean) < BLIND_WIDTHS * found.interval.half_width
+    return abs(found.interval.mean) <= BLIND_WIDTHS * found.interval.half_width
 
 
 def ceiling_scores(settings: ComparisonSettings, group: Sequence[RunResult]) -> dict[int, float]:

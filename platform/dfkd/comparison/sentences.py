@@ -87,12 +87,12 @@ def claim(settings: ComparisonSettings, lines: Sequence[Line]) -> list[str]:
         ]
         for share, each in line.reached.items():
             if each.ratio is None:
-                words.append(f"both reached {share:.0%} of the ceiling in {each.pairs} of {each.of_pairs} pairs")
+                words.append(f"both reached {share:.0%} of the ceiling in {each.pairs} of {each.of_pairs} whole pairs")
                 continue
             middle, low, high = (1 / value for value in each.ratio)
             words.append(
                 f"{line.title}'s synthesis to {share:.0%} of the ceiling costs {middle:.2f} times as much "
-                f"[{high:.2f}, {low:.2f}], n = {each.pairs} of {each.of_pairs} pairs"
+                f"[{high:.2f}, {low:.2f}], n = {each.pairs} of {each.of_pairs} whole pairs"
             )
         if rival.summarised_ratio is not None:
             words.append(f"summaries of the publication say {rival.summarised_ratio:g}, of another cost")

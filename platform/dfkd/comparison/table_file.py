@@ -40,6 +40,7 @@ def _flat(line: Line) -> dict[str, Any]:
     for name, each in line.transfer.items():
         row |= {f"transfer/{name}": each.score.mean, f"transfer/{name}_half_width": each.score.half_width}
         row |= {f"transfer/{name}_n": each.score.n, f"transfer/{name}_p_value_holm": each.p_value}
+        row |= {f"transfer/{name}_blind": each.blind}
         if each.difference is not None:
             row |= {f"transfer/{name}_difference": each.difference.interval.mean}
             row |= {f"transfer/{name}_difference_low": each.difference.interval.low}
@@ -48,7 +49,8 @@ def _flat(line: Line) -> dict[str, Any]:
         row |= {f"{group}/{name}": value for name, value in getattr(line, group).items()}
     for share, found in line.reached.items():
         row |= {f"reached_{share:g}/{name}": value for name, value in found.median.items()}
-        row |= {f"reached_{share:g}/runs": found.reached}
+        row |= {f"reached_{share:g}/runs": found.reached, f"reached_{share:g}/pairs": found.pairs}
+        row |= {f"reached_{share:g}/of_pairs": found.of_pairs}
         if found.ratio is not None:
             ends = zip(("ratio", "ratio_low", "ratio_high"), found.ratio, strict=True)
             row |= {f"reached_{share:g}/{name}": value for name, value in ends}

@@ -29,12 +29,14 @@ def judge_once(running: Running, choice: Choice, settings: ExperimentSettings, s
 
 
 def looks(running: Running, key: str) -> str:
-    """Return that a student is not the first of its search that the test split saw; nothing where it is.
+    """Return which of its search's students the test split saw this one is; nothing where it is the only one.
 
     A search that goes on may choose another student. Whoever stops it by its test scores has chosen by them.
     """
-    place = list(running.folder.facts().get("judgements", {})).index(key) + 1
-    return "" if place == 1 else f", as the {ordinal(place)} student of this search, which went on"
+    known = list(running.folder.facts().get("judgements", {}))
+    if len(known) == 1:
+        return ""
+    return f", as the {ordinal(known.index(key) + 1)} of {len(known)} students of this search, which went on"
 
 
 def ordinal(place: int) -> str:

@@ -92,7 +92,7 @@ def _start(address: str) -> None:
 
 def guard_token() -> None:
     """Let nobody else read the token of this user's clusters, which Ray (2.60) leaves readable for everybody."""
-    token = Path("~/.ray/auth_token").expanduser()
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
     with suppress(OSError):  # it is not there, or somebody else's
         if stat.S_IMODE(token.stat().st_mode) & 0o077:
             token.chmod(0o600)

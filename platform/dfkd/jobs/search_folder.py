@@ -39,6 +39,10 @@ class SearchFolder:
     def facts(self) -> dict[str, Any]:
         """Return what ``search.json`` remembers."""
         facts: dict[str, Any] = json.loads(self._file.read_text()) if self._file.exists() else {}
+        if (judged := facts.pop("judged", None)) is not None:  # earlier versions kept the last chosen student's alone
+            facts.setdefault("judgements", {judged.pop("key"): judged})
+        if (registered := facts.pop("registered", None)) is not None:
+            facts.setdefault("registrations", {registered["key"]: registered["model"]})
         return facts
 
     def note(self, **facts: Any) -> None:

@@ -265,7 +265,8 @@ class ComparisonSettings:
 def share_classes(one: TransferObjective, other: TransferObjective) -> bool:
     """Whether two tasks look at images of the same classes: of the same data, wherever they lie."""
     first, second = one.by.dataset, other.by.dataset
-    if (first.name, first.title) != (second.name, second.title):
+    same_place, same_title = first.path == second.path, first.title is not None and first.title == second.title
+    if first.name != second.name or not (same_place or same_title):
         return False
     classes, others = (getattr(each.by, "classes", None) for each in (one, other))
     return classes is None or others is None or (classes[0] <= others[1] and others[0] <= classes[1])

@@ -10,12 +10,12 @@ from dfkd.settings.comparison import (
     RowSettings,
     RunName,
     ShrinkSettings,
-    TuningSettings,
 )
 from dfkd.settings.experiment import DatasetSettings
 from dfkd.settings.objectives import TransferObjective
 from dfkd.settings.search import LogUniformRange
 from dfkd.settings.tasks import FewShotSettings
+from dfkd.settings.tuning import TuningSettings
 
 RANGE = LogUniformRange(low=0.1, high=0.4)
 

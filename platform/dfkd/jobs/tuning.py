@@ -17,10 +17,10 @@ from dfkd.jobs.preparation import REPORT_KEYS, check_objective
 from dfkd.jobs.probe_cache import obtain_probe_set
 from dfkd.search.row_study import RowStudy
 from dfkd.search.tuning_ranges import own_point
-from dfkd.settings.comparison import TuningSettings
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import settings_key, to_dict
 from dfkd.settings.search import Scalar
+from dfkd.settings.tuning import TuningSettings
 from dfkd.tasks.further_objectives import PREFIX
 
 Point = Mapping[str, Scalar]

@@ -59,3 +59,26 @@ def check_each(settings: Any, check: Any, *names: str) -> None:
     """Apply ``check(name, value)`` to several fields of a settings object."""
     for name in names:
         check(name, getattr(settings, name))
+
+
+def check_distinct(name: str, values: Sequence[object]) -> None:
+    """Raise ValueError if a value stands twice."""
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise ValueError(f"{name}: {value!r} stands twice; keep one.")
+
+
+def check_seeds(name: str, seeds: Sequence[int]) -> None:
+    """Raise ValueError unless there are seeds, each at least 0 and once."""
+    if not seeds:
+        raise ValueError(f"{name}: expected at least one seed, got none.")
+    for seed in seeds:
+        check_seed(name, seed)
+    check_distinct(name, seeds)
+
+
+def check_share(name: str, value: float) -> None:
+    """Raise ValueError unless ``value`` lies above 0 and not above 1."""
+    check_positive(name, value)
+    if value > 1:
+        raise ValueError(f"{name}: expected a share of the budget of at most 1, got {value!r}.")

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from dfkd.settings.checks import check_at_least, check_choice, check_positive, check_seed
+from dfkd.settings.checks import check_at_least, check_choice, check_distinct, check_positive, check_seeds, check_share
 from dfkd.settings.objectives import TransferObjective
 from dfkd.settings.schedules import SCHEDULES
-from dfkd.settings.search import Direction, ObjectiveSettings, ParameterRange, SamplerSettings
+from dfkd.settings.search import ParameterRange
+from dfkd.settings.tuning import TuningSettings, share_classes
 
 Column = Literal["preset", "tuned"]
 COLUMNS: tuple[Column, ...] = ("preset", "tuned")
@@ -143,38 +144,6 @@ class RivalSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TuningSettings:
-    """The search for "tuned" values: the same number of trials, objective and compute for every row that has ranges.
-
-    Its teacher and seeds must not be in the table.
-    """
-
-    trials: int  # of each row; the first is the preset as it stands
-    teacher: int  # its training seed
-    seeds: tuple[int, ...]  # a trial's value is the mean over them
-    objective: ObjectiveSettings = field(default_factory=lambda: ObjectiveSettings(metric="val_accuracy"))
-    transfer: TransferObjective | None = None  # in place of it: what a student's features are worth elsewhere
-    fraction: float = 1.0  # of the budget, for every run of a trial
-    sampler: SamplerSettings = field(default_factory=SamplerSettings)
-
-    def __post_init__(self) -> None:
-        check_at_least("trials", self.trials, 1)
-        check_seed("teacher", self.teacher)
-        check_seeds("seeds", self.seeds)
-        check_share("fraction", self.fraction)
-
-    @property
-    def goal(self) -> Direction:
-        """Whether the best trial has the largest or the smallest value."""
-        return self.objective.goal if self.transfer is None else self.transfer.goal
-
-    @property
-    def measured_by(self) -> str:
-        """What trials are judged by, in words."""
-        return self.objective.metric if self.transfer is None else f"{self.transfer.by.task} {self.transfer.column}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ComparisonSettings:
     """One comparison, as a file of ``benchmarks/comparisons/`` describes it."""
 
@@ -262,16 +231,6 @@ class ComparisonSettings:
                 )
 
 
-def share_classes(one: TransferObjective, other: TransferObjective) -> bool:
-    """Whether two tasks look at images of the same classes: of the same data, wherever they lie."""
-    first, second = one.by.dataset, other.by.dataset
-    same_place, same_title = first.path == second.path, first.title is not None and first.title == second.title
-    if first.name != second.name or not (same_place or same_title):
-        return False
-    classes, others = (getattr(each.by, "classes", None) for each in (one, other))
-    return classes is None or others is None or (classes[0] <= others[1] and others[0] <= classes[1])
-
-
 def check_name(name: str, value: str) -> None:
     """Raise ValueError unless ``value`` can be part of a file's name."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", value):
@@ -285,26 +244,3 @@ def check_parts(name: str, overlay: Iterable[str], parts: Sequence[str]) -> None
             check_choice(path, path.split(".")[0], parts)
         except ValueError as error:
             raise ValueError(f"{name}.{error} The rest is the same for all.") from None
-
-
-def check_distinct(name: str, values: Sequence[object]) -> None:
-    """Raise ValueError if a value stands twice."""
-    for index, value in enumerate(values):
-        if value in values[:index]:
-            raise ValueError(f"{name}: {value!r} stands twice; keep one.")
-
-
-def check_seeds(name: str, seeds: Sequence[int]) -> None:
-    """Raise ValueError unless there are seeds, each at least 0 and once."""
-    if not seeds:
-        raise ValueError(f"{name}: expected at least one seed, got none.")
-    for seed in seeds:
-        check_seed(name, seed)
-    check_distinct(name, seeds)
-
-
-def check_share(name: str, value: float) -> None:
-    """Raise ValueError unless ``value`` lies above 0 and not above 1."""
-    check_positive(name, value)
-    if value > 1:
-        raise ValueError(f"{name}: expected a share of the budget of at most 1, got {value!r}.")

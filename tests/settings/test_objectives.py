@@ -23,6 +23,12 @@ def test_goals_are_of_all_objectives_the_searchs_own_first() -> None:
     assert load().goals == {"agreement": "maximize"}
 
 
+def test_a_choice_by_ones_own_images_says_so() -> None:
+    own = {"e": {"type": "task", "task": "calibration"}, "cka": {"type": "task", "task": "representation"}}
+    words = load(further_objectives=own).selection_data
+    assert words.endswith("and validation images with their labels (`e`) and validation images (`cka`)")
+
+
 def test_a_task_counts_by_its_first_column_unless_told() -> None:
     few = {"type": "transfer", "by": {"task": "few_shot", "dataset": DIGITS}}
     found = load(further_objectives={"few": few, "more": few | {"score": "20_shot"}}).further_objectives
@@ -39,6 +45,8 @@ def test_every_task_has_its_columns() -> None:
     ("values", "message"),
     [
         ({"further_objectives": {"size": {"type": "cost", "of": "watts"}}}, "further_objectives.size.of"),
+        ({"further_objectives": {"e": {"type": "task", "task": "calibration", "score": "eec"}}},
+         "'eec' is unknown. Did you mean 'ece'"),
         ({"further_objectives": {"agreement": SIZE}}, "'agreement' is the search's own objective"),
         ({"further_objectives": dict.fromkeys("abc", SIZE)}, "expected at most 2, got 3"),
         ({"further_objectives": {"size": SIZE}, "early_stopping": {}}, "early_stopping: further objectives are known"),

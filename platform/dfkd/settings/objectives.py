@@ -20,6 +20,12 @@ SCORES = {
     "depth": ("delta_1", "rmse", "abs_rel"),
 }
 LESS_IS_BETTER = ("rmse", "abs_rel")
+#: Numbers of the tasks on the experiment's own images, and which way they are better.
+TASK_SCORES: dict[str, dict[str, Goal]] = {
+    "representation": {"cka": "maximize", "alignment": "minimize", "uniformity": "minimize"},
+    "calibration": {"ece": "minimize"},
+    "corruption": {"top1": "maximize"},
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +78,34 @@ class TransferObjective:
         return "minimize" if self.column in LESS_IS_BETTER else "maximize"
 
 
-FurtherObjective = CostObjective | TransferObjective
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskObjective:
+    """What the search's own validation images say of a student beside its answers: one number of one task."""
+
+    type: Literal["task"] = "task"
+    task: Literal["representation", "calibration", "corruption"]
+    score: str | None = None  # None: the task's first
+
+    def __post_init__(self) -> None:
+        check_choice("score", self.column, tuple(TASK_SCORES[self.task]))
+
+    @property
+    def column(self) -> str:
+        """The number that counts."""
+        return self.score or next(iter(TASK_SCORES[self.task]))
+
+    @property
+    def goal(self) -> Goal:
+        """Which way it is better."""
+        return TASK_SCORES[self.task][self.column]
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether images without labels do not suffice."""
+        return self.task != "representation"
+
+
+FurtherObjective = CostObjective | TransferObjective | TaskObjective
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from dfkd.settings.acceptance import AcceptanceSettings
 from dfkd.settings.checks import LARGEST_SEED, check_at_least, check_choice, check_name, check_seed
 from dfkd.settings.experiment import ExperimentSettings
-from dfkd.settings.objectives import FrontSettings, FurtherObjective, TransferObjective
+from dfkd.settings.objectives import FrontSettings, FurtherObjective, TaskObjective, TransferObjective
 
 Scalar = bool | int | float | str | None
 Direction = Literal["maximize", "minimize"]
@@ -261,6 +261,11 @@ class SearchSettings:
             f"{each.split} images of {each.by.dataset.title or each.by.dataset.name} with their labels (`{name}`)"
             for name, each in self.further_objectives.items()
             if isinstance(each, TransferObjective)
+        ]
+        further += [
+            f"validation images{' with their labels' if each.needs_labels else ''} (`{name}`)"
+            for name, each in self.further_objectives.items()
+            if isinstance(each, TaskObjective)
         ]
         return " and ".join([f"{self.objective.needs} (`{self.objective.metric}`)", *further])
 

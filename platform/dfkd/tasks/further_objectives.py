@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -10,8 +11,10 @@ import torch
 from torch import nn
 
 from dfkd.data.annotated_data import BOXES, DEPTHS, MASKS
-from dfkd.settings.objectives import CostObjective, FurtherObjective, TransferObjective
+from dfkd.data.image_set import ImageSet
+from dfkd.settings.objectives import CostObjective, FurtherObjective, TaskObjective, TransferObjective
 from dfkd.settings.tasks import DepthSettings, DetectionSettings, SegmentationSettings
+from dfkd.tasks import TASKS, TaskInput
 from dfkd.tasks.cost import count_flops, latency_milliseconds
 from dfkd.tasks.labelled_data import load_labelled_data
 from dfkd.tasks.transfer import TransferInput
@@ -22,7 +25,12 @@ PREFIX = "further/"  # of their names in a trial's report
 
 
 def further_scores(
-    objectives: Mapping[str, FurtherObjective], student: nn.Module, teacher: Teacher, device: torch.device
+    objectives: Mapping[str, FurtherObjective],
+    student: nn.Module,
+    teacher: Teacher,
+    device: torch.device,
+    *,
+    validation: ImageSet | None = None,
 ) -> dict[str, float]:
     """Return every objective by its name, with the prefix ``further/``.
 
@@ -31,19 +39,37 @@ def further_scores(
         student: on the device; takes images as its teacher does, and stays as it is.
         teacher: says which images.
         device: of the student.
+        validation: real images, of which some tasks ask.
 
     Raises:
         FloatingPointError: a task's loss is not finite.
         ValueError: a task's data cannot be had, or do not suit the student.
     """
-    return {f"{PREFIX}{name}": _score(objective, student, teacher, device) for name, objective in objectives.items()}
+    found: dict[str, float] = {}
+    for name, objective in objectives.items():
+        if isinstance(objective, CostObjective):
+            score = _cost(objective, student, teacher.image_shape)
+        elif isinstance(objective, TaskObjective):
+            score = _task_score(objective, student, teacher, device, validation)
+        else:
+            score = _transfer_score(objective, student, teacher, device)
+        found[f"{PREFIX}{name}"] = score
+    return found
 
 
 def check_data(
-    objectives: Mapping[str, FurtherObjective], teacher: Teacher, *, where: str = "further_objectives"
+    objectives: Mapping[str, FurtherObjective],
+    teacher: Teacher,
+    *,
+    validation: ImageSet | None = None,
+    where: str = "further_objectives",
 ) -> None:
     """Raise ValueError unless the data of every task can be had and suit what takes images as the teacher does."""
     for name, objective in objectives.items():
+        if isinstance(objective, TaskObjective):
+            if validation is None or (objective.needs_labels and validation.labels is None):
+                kind = "validation images with labels" if objective.needs_labels else "validation images"
+                raise ValueError(f"{where}.{name}: '{objective.task}' needs {kind}, and the data have none.")
         if isinstance(objective, TransferObjective):
             try:
                 _try_data(objective, TransferInput(network=teacher, exam=objective.split))
@@ -62,10 +88,16 @@ def _try_data(objective: TransferObjective, given: TransferInput) -> None:
         given.check_channels(tables[task.task][task.dataset.name](first, split).images, task.dataset.name)
 
 
-def _score(objective: FurtherObjective, student: nn.Module, teacher: Teacher, device: torch.device) -> float:
-    if isinstance(objective, CostObjective):
-        return _cost(objective, student, teacher.image_shape)
-    assert isinstance(objective, TransferObjective)
+def _task_score(
+    objective: TaskObjective, student: nn.Module, teacher: Teacher, device: torch.device, validation: ImageSet | None
+) -> float:
+    assert validation is not None, "check_data refuses it"
+    model = copy.deepcopy(teacher.model).to(device)
+    given = TaskInput(student=student, teacher=model, images=validation, normalise=teacher.normalise, device=device)
+    return TASKS[objective.task](given)[f"{objective.task}/{objective.column}"]
+
+
+def _transfer_score(objective: TransferObjective, student: nn.Module, teacher: Teacher, device: torch.device) -> float:
     network = dataclasses.replace(teacher, model=student, architecture="student", provenance="the student", hash="")
     given = TransferInput(network=network, exam=objective.split, seed=objective.seed, device=device)
     return transfer("by", objective.by, given)[f"by/{objective.column}"]

@@ -265,7 +265,7 @@ def test_files_that_are_damaged_or_not_there_are_told_before_any_trial(run: Run,
     mistakes = {
         r"batch_norm: is 1, but the teacher of '.*plain.safetensors' has no BatchNorm layer": [
             "--set",
-            f"teacher.weights={plain}",
+            f"teacher={{architecture: lenet5, weights: {plain}}}",
         ],
         r"--storage: expected a folder or URI.*occupied": ["--storage", str(occupied / "checkpoints")],
         r"cut.pt2": ["--set", f"teacher.weights={export}"],

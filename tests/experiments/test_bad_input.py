@@ -263,7 +263,7 @@ def test_files_that_are_damaged_or_not_there_are_told_before_any_trial(run: Run,
     save_file(lenet.state_dict(), plain, metadata={"architecture": "lenet5"})
     occupied.write_text("a file where the folder of checkpoints would be")
     mistakes = {
-        r"batch_norm: is 1, but the teacher of '.*plain.safetensors' has no BatchNorm layer": [
+        r"batch_norm: is 10, but the teacher of '.*plain.safetensors' has no BatchNorm layer": [
             "--set",
             f"teacher={{architecture: lenet5, weights: {plain}}}",
         ],

@@ -107,21 +107,33 @@ def _search(space: SearchSpace, options: SearchOptions, console: Console, home: 
                 tracking=tracking,
                 console=console,
             )
-            parent = open_parent(running)
-            check_workers(running)
-            floor = find_floor(running) if has_room_beside(running) else None
-            repeat_default(running)
-            search_trials(running)
-            outcome = conclude(running, parent, floor or find_floor(running))
-            parent.close("FINISHED")
+            outcome = run_phases(running)
             run_url = tracking.run_url()
-    removal = {NO_CHECKPOINTS: REMOVING} if space.settings.tracking.is_sensitive else {}
-    folder.note(finished_trials=trials, student=outcome.registered.uri, **removal)
-    remove_leftovers(running, outcome.choice)
+    clear_away(running, outcome)
     if json_file:
         json_file.write_text(outcome_as_json(running, outcome, seconds=console.seconds))
     console.show(last_screen(outcome, tracking_uri=tracking_uri, run_url=run_url, seconds=console.seconds))
     return outcome
+
+
+def run_phases(running: Running) -> Outcome:
+    """Run everything that a search runs, in its order, and return what it ended with."""
+    parent = open_parent(running)
+    check_workers(running)
+    floor = find_floor(running) if has_room_beside(running) else None
+    repeat_default(running)
+    search_trials(running)
+    outcome = conclude(running, parent, floor or find_floor(running))
+    parent.close("FINISHED")
+    return outcome
+
+
+def clear_away(running: Running, outcome: Outcome) -> None:
+    """Note that the search has ended, and remove what nobody needs after it."""
+    settings = running.space.settings
+    removal = {NO_CHECKPOINTS: REMOVING} if settings.tracking.is_sensitive else {}
+    running.folder.note(finished_trials=settings.trials, student=outcome.registered.uri, **removal)
+    remove_leftovers(running, outcome.choice)
 
 
 def obtain_storage(options: SearchOptions, folder: SearchFolder) -> str:

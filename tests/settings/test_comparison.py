@@ -48,7 +48,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no methods": ({"methods": {}}, "methods: expected at least one row"),
     "a reference that is no row": ({"reference": "cea"}, "reference: 'cea' is unknown. Did you mean 'cae'"),
     "a floor that is no row": ({"floor": "nois"}, "floor: 'nois' is unknown"),
-    "a share above the budget": ({"fractions": (1.5,)}, "fractions: expected a share of the budget of at most 1"),
+    "a share above the budget": ({"fractions": (1.5,)}, "fractions: expected a share in .0, 1."),
     "no share": ({"fractions": ()}, "fractions: expected at least one"),
     "a share twice": ({"fractions": (0.5, 0.5)}, "fractions: 0.5 stands twice"),
     "a name that is no file's": ({"name": "a/b"}, "name: expected only letters"),

@@ -79,6 +79,5 @@ def check_seeds(name: str, seeds: Sequence[int]) -> None:
 
 def check_share(name: str, value: float) -> None:
     """Raise ValueError unless ``value`` lies above 0 and not above 1."""
-    check_positive(name, value)
-    if value > 1:
-        raise ValueError(f"{name}: expected a share of the budget of at most 1, got {value!r}.")
+    if not 0 < value <= 1:
+        raise ValueError(f"{name}: expected a share in (0, 1], got {value!r}.")

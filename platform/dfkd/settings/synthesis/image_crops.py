@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from dfkd.settings.checks import check_at_least, check_each, check_fraction, check_seed
+from dfkd.settings.checks import check_at_least, check_each, check_fraction, check_seed, check_share
 from dfkd.settings.synthesis.stored_images import StoredImagesSettings
 
 
@@ -33,15 +33,10 @@ class ImageCropsSettings(StoredImagesSettings):
         check_each(self, lambda name, value: check_at_least(name, value, 0), "row")
         check_seed("crops_seed", self.crops_seed)
         check_at_least("num_crops", self.num_crops, 1)
-        check_each(self, _check_share, "first_crop", "smallest_area")
+        check_each(self, check_share, "first_crop", "smallest_area")
         check_each(self, _check_angle, "degrees", "shear_degrees")
         if self.colour_jitter != 1:
             check_fraction("colour_jitter", self.colour_jitter)
-
-
-def _check_share(name: str, value: float) -> None:
-    if not 0 < value <= 1:
-        raise ValueError(f"{name}: expected a share in (0, 1], got {value!r}.")
 
 
 def _check_angle(name: str, value: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -149,6 +150,20 @@ def run(start: Callable[..., subprocess.Popen[str]]) -> Run:
         return Finished(process.returncode, output, errors, seconds, _processor_seconds() - before)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def run_in_turn(surroundings: dict[str, str]) -> Callable[[list[list[str]]], list[Finished]]:
+    """Run commands that end before their work begins one after the other in a single process: see ``in_turn.py``."""
+
+    def run_in_turn(commands: list[list[str]]) -> list[Finished]:
+        script = [sys.executable, str(Path(__file__).with_name("in_turn.py"))]
+        asked = json.dumps(commands)
+        done = subprocess.run(script, cwd=ROOT, env=surroundings, input=asked, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return [Finished(seconds=each["processor_seconds"], **each) for each in json.loads(done.stdout)]
+
+    return run_in_turn
 
 
 def _processor_seconds() -> float:

@@ -108,6 +108,24 @@ def test_surroundings_are_checked_before_anything_heavy_is_loaded(run: Run, tmp_
     assert done.status == 2 and "MLflow does not answer" in done.errors
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--set", "seed=1764300000000000000"), "seed: expected a seed from 0 to 4294967295"),
+        (("--resume", "--retrain-teacher"), "--retrain-teacher: the trials of a search share one teacher"),
+    ],
+    ids=["a seed that is too large", "a teacher of its own for the rest of a search"],
+)
+def test_options_that_cannot_be_are_told_at_once(
+    run: Run, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    done = run("search.py", SMOKE, "--home", str(tmp_path / "home"), *options)
+    assert done.status == 2
+    assert done.errors.startswith("error: ") and message in done.errors
+    assert done.processor_seconds < 2
+    assert not (tmp_path / "home" / "mlflow.db").exists()
+
+
 @pytest.mark.parametrize(("command", "name"), [("distill.py", ".."), ("train_teacher.py", "a/b")])
 def test_a_name_that_would_leave_its_folder_is_told_before_anything_is_trained(
     run: Run, tmp_path: Path, command: str, name: str
@@ -195,6 +213,7 @@ def test_a_ray_address_at_which_nobody_answers_is_told_at_once(run: Run, tmp_pat
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_more_workers_than_the_cluster_has_are_refused_before_the_teacher_is_trained(run: Run, tmp_path: Path) -> None:
     workers = (os.cpu_count() or 1) * 4
     batch = ["--set", f"distillation.batch_size={workers * 2}", "--set", f"synthesis.batch_size={workers * 40}"]
@@ -245,7 +264,9 @@ def test_what_only_ray_or_the_data_can_tell_is_told_before_any_trial(
     assert not list((tmp_path / "home" / "searches").glob("*/trial_records/*"))
 
 
-def test_files_that_are_damaged_or_not_there_are_told_before_any_trial(run: Run, tmp_path: Path) -> None:
+def test_files_that_are_damaged_or_not_there_are_told_before_any_trial(
+    run: Run, run_in_turn: Callable[..., list[Any]], tmp_path: Path
+) -> None:
     """A truncated file, another network's weights, images that are not there: within seconds, and without a store."""
     from safetensors.torch import save_file
 
@@ -278,15 +299,16 @@ def test_files_that_are_damaged_or_not_there_are_told_before_any_trial(run: Run,
             "--set",
             "label_embeddings={name: sentence_transformers, model: /nowhere}",
         ],
-        r"seed: expected a seed from 0 to 4294967295": ["--set", "seed=1764300000000000000"],
-        r"--retrain-teacher: the trials of a search share one teacher": ["--resume", "--retrain-teacher"],
-        r"cut.safetensors": ["--set", f"teacher.weights={cut}"],
         r"whole.safetensors.*digits_teacher": ["--set", f"teacher.weights={whole}"],
         r"dataset.path: /nowhere does not exist": ["--set", "dataset={name: parquet, path: /nowhere}"],
     }
-    for message, override in mistakes.items():
-        done = run("search.py", SMOKE, "--home", str(tmp_path / "home"), *override)
+    start = ["search.py", SMOKE, "--home", str(tmp_path / "home")]
+    for message, done in zip(mistakes, run_in_turn([[*start, *each] for each in mistakes.values()]), strict=True):
         assert done.status == 2
         assert done.errors.startswith("error: ") and re.search(message, done.errors), done.errors
-        assert done.processor_seconds < 15
-        assert not (tmp_path / "home" / "mlflow.db").exists()
+        assert done.processor_seconds < 5  # torch and the rest are loaded already
+    done = run(*start, "--set", f"teacher.weights={cut}")
+    assert done.status == 2
+    assert done.errors.startswith("error: ") and "cut.safetensors" in done.errors
+    assert done.processor_seconds < 15
+    assert not (tmp_path / "home" / "mlflow.db").exists()

@@ -49,11 +49,14 @@ def main() -> None:
             return
         overrides = [option for value in short_run(arguments) for option in ("--set", value)]
         bare, platform = [], []
-        for _ in range(arguments.repeats):
-            platform.append(per_epoch(platform_epochs(arguments, home, overrides)))
-            command = [sys.executable, __file__, arguments.space, "--bare", "--home", str(home), *overrides]
-            finished = subprocess.run(command, env=one_thread(), check=True, stdout=subprocess.PIPE, text=True)
-            bare.append(per_epoch(json.loads(finished.stdout.splitlines()[-1])))
+        sides = [
+            (platform, lambda: platform_epochs(arguments, home, overrides)),
+            (bare, lambda: bare_epochs_elsewhere(arguments, home, overrides)),
+        ]
+        for repeat in range(arguments.repeats):
+            for seconds, run in sides if repeat % 2 == 0 else reversed(sides):  # a machine that slows down favours none
+                seconds.append(per_epoch(run()))
+            print(f"pair {repeat + 1}/{arguments.repeats}: {platform[-1] / bare[-1] - 1:+.1%}", file=sys.stderr)
     facts = {
         "space": arguments.space,
         "epochs": arguments.epochs,
@@ -126,6 +129,14 @@ def bare_epochs(arguments: argparse.Namespace, home: Path) -> list[float]:
     for _ in distill(run):
         ends.append(time.monotonic() - began)
         evaluate()
+    return ends
+
+
+def bare_epochs_elsewhere(arguments: argparse.Namespace, home: Path, overrides: list[str]) -> list[float]:
+    """Run the bare loop in a process of its own, as the platform runs a trial."""
+    command = [sys.executable, __file__, arguments.space, "--bare", "--home", str(home), *overrides]
+    finished = subprocess.run(command, env=one_thread(), check=True, stdout=subprocess.PIPE, text=True)
+    ends: list[float] = json.loads(finished.stdout.splitlines()[-1])
     return ends
 
 

@@ -61,6 +61,19 @@ def test_the_page_has_the_table_of_its_command(
     assert printed in PAGE
 
 
+def test_the_page_names_what_was_measured(scripts: dict[str, ModuleType]) -> None:
+    measured = scripts["capacity"].measured()
+    rows = [line for line in PAGE.splitlines() if line.startswith("|") and "measured" in line]
+    shares = f"{measured['distillation_share_of_floor']:.2f} student steps, {measured['synthesis_share_of_floor']:.2f}"
+    for value in (
+        f"| {shares} generator steps |",
+        f"| {measured['platform_overhead']:.3g} |",
+        f"| {measured['start_seconds']:.0f} s |",
+        f"| {measured['free_slot_seconds']:.1f} s |",
+    ):
+        assert sum(value in row for row in rows) == 1, value
+
+
 def test_the_page_has_the_tables_of_the_driver(scripts: dict[str, ModuleType]) -> None:
     measured = result(DRIVER)
     assert scripts["many_trials"].table([measured]) in PAGE

@@ -38,16 +38,17 @@ def write_parquet() -> Callable[..., None]:
         labels: Sequence[int | None],
         *,
         class_names: Sequence[str] | None = None,
+        image_column: str = "image",
         label_column: str = "label",
     ) -> None:
         rows = [None if content is None else {"bytes": content, "path": None} for content in images]
         image_type = pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})
         table = pyarrow.table(
-            {"image": pyarrow.array(rows, image_type), label_column: pyarrow.array(labels, pyarrow.int64())}
+            {image_column: pyarrow.array(rows, image_type), label_column: pyarrow.array(labels, pyarrow.int64())}
         )
         if class_names is not None:
             label = {"_type": "ClassLabel", "names": list(class_names)}
-            features = {"info": {"features": {"image": {"_type": "Image"}, "label": label}}}
+            features = {"info": {"features": {image_column: {"_type": "Image"}, label_column: label}}}
             table = table.replace_schema_metadata({"huggingface": json.dumps(features)})
         path.parent.mkdir(parents=True, exist_ok=True)
         pyarrow.parquet.write_table(table, path)

@@ -129,8 +129,20 @@ def test_images_that_nobody_labelled_need_class_names(tmp_path: Path, write_parq
 
 def test_missing_column_is_named_with_those_that_are_there(tmp_path: Path, write_parquet: Write, png: Png) -> None:
     write_parquet(tmp_path / "train.parquet", [png()], [0], label_column="fine_label")
-    with pytest.raises(ValueError, match="expected the columns image and label, got image, fine_label"):
+    with pytest.raises(ValueError, match="got image, fine_label; dataset.image_column and dataset.label_column"):
         load(tmp_path)
+
+
+def test_columns_are_called_what_the_settings_say(tmp_path: Path, write_parquet: Write, png: Png) -> None:
+    columns = {"image_column": "img", "label_column": "fine_label"}
+    write_parquet(tmp_path / "train.parquet", [png(0), png(1)], [0, 1], class_names="ab", **columns)
+    write_parquet(tmp_path / "val.parquet", [png(2)], [1], **columns)
+    real_data = load(tmp_path, **columns)
+    assert {name: images.labels.tolist() for name, images in real_data.splits.items()} == {
+        "train": [0, 1],
+        "validation": [1],
+    }
+    assert real_data.class_names == ("a", "b")
 
 
 def test_image_column_of_another_type_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Parquet files in the image convention of the Hugging Face hub.
 
-A column ``image: struct<bytes, path>``, a column ``label`` of integers, and the class names in the schema's metadata.
-Validation images may be without labels: no such column, or null or a negative number in every row.
+A column ``image: struct<bytes, path>``, a column ``label`` of integers, and the class names in the schema's metadata;
+the settings say what the two are called where a file calls them otherwise. Validation images may be without labels: no
+such column, or null or a negative number in every row.
 """
 
 from __future__ import annotations
@@ -34,45 +35,54 @@ def load_parquet(settings: DatasetSettings) -> RealData:
     if not shards:
         raise missing_data(settings, "files train*.parquet, val*.parquet or test*.parquet")
     tables = {
-        split: {path: _read_table(path, labels_needed=split != "validation") for path in paths}
+        split: {path: _read_table(path, settings, labels_needed=split != "validation") for path in paths}
         for split, paths in shards.items()
     }
     return decode_splits(
         settings,
         {split: _source(shards, labelled=_is_labelled(split, shards)) for split, shards in tables.items()},
-        class_names=_class_names({path: table for shards in tables.values() for path, table in shards.items()}),
+        class_names=_class_names(
+            {path: table for shards in tables.values() for path, table in shards.items()}, settings.label_column
+        ),
         title=folder.absolute().name,
     )
 
 
-def _read_table(path: Path, *, labels_needed: bool) -> Any:
-    """Return the columns ``image`` and, if it is there, ``label`` of one file as a pyarrow table, checked."""
+def _read_table(path: Path, settings: DatasetSettings, *, labels_needed: bool) -> Any:
+    """Return a file's checked columns as a pyarrow table of ``image`` and, if they are there, ``label``."""
     import pyarrow
     import pyarrow.parquet
 
+    names = {settings.image_column: "image", settings.label_column: "label"}
     try:
         file = pyarrow.parquet.ParquetFile(path)
         columns = file.schema_arrow.names
-        wanted = {"image", "label"} if labels_needed else {"image"}
+        wanted = set(names) if labels_needed else {settings.image_column}
         if not wanted <= set(columns):
-            raise ValueError(f"expected the columns image and label, got {', '.join(columns)}")
-        table = file.read(columns=[name for name in ("image", "label") if name in columns])
+            raise ValueError(
+                f"expected the columns {' and '.join(names)}, got {', '.join(columns)}; dataset.image_column and "
+                "dataset.label_column say what they are called"
+            )
+        table = file.read(columns=[name for name in names if name in columns])
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise ValueError(f"{path}: this Parquet file cannot be used: {error}.") from error
-    _check_types(path, table)
-    return table
+    _check_types(path, settings, table)
+    renamed = table.rename_columns([names[name] for name in table.column_names])
+    return renamed.replace_schema_metadata(table.schema.metadata)  # renaming loses them, and the class names with them
 
 
-def _check_types(path: Path, table: Any) -> None:
+def _check_types(path: Path, settings: DatasetSettings, table: Any) -> None:
     import pyarrow
 
-    image_type = table.schema.field("image").type
+    image_type = table.schema.field(settings.image_column).type
     if not pyarrow.types.is_struct(image_type) or image_type.get_field_index("bytes") < 0:
-        raise ValueError(f"{path}: expected the column image to be struct<bytes, path>, got {image_type}.")
-    if "label" in table.column_names:
-        label_type = table.schema.field("label").type
+        raise ValueError(
+            f"{path}: expected the column {settings.image_column} to be struct<bytes, path>, got {image_type}."
+        )
+    if settings.label_column in table.column_names:
+        label_type = table.schema.field(settings.label_column).type
         if not (pyarrow.types.is_integer(label_type) or pyarrow.types.is_null(label_type)):
-            raise ValueError(f"{path}: expected the column label to hold integers, got {label_type}.")
+            raise ValueError(f"{path}: expected the column {settings.label_column} to hold integers, got {label_type}.")
 
 
 def _is_labelled(split: str, tables: dict[Path, Any]) -> bool:
@@ -124,9 +134,10 @@ def _source(tables: dict[Path, Any], *, labelled: bool) -> ExampleSource:
     return ExampleSource(len(labels), read, describe, labelled)
 
 
-def _class_names(tables: dict[Path, Any]) -> tuple[str, ...] | None:
+def _class_names(tables: dict[Path, Any], label_column: str) -> tuple[str, ...] | None:
     """Return the class names of the files' metadata, which must agree; None if no file names them."""
-    named = {path: names for path, table in tables.items() if (names := _names_in_metadata(path, table)) is not None}
+    found = {path: _names_in_metadata(path, table, label_column) for path, table in tables.items()}
+    named = {path: names for path, names in found.items() if names is not None}
     if not named:
         return None
     first, names = next(iter(named.items()))
@@ -136,12 +147,12 @@ def _class_names(tables: dict[Path, Any]) -> tuple[str, ...] | None:
     return names
 
 
-def _names_in_metadata(path: Path, table: Any) -> tuple[str, ...] | None:
+def _names_in_metadata(path: Path, table: Any, label_column: str) -> tuple[str, ...] | None:
     encoded = (table.schema.metadata or {}).get(b"huggingface")
     if encoded is None or "label" not in table.column_names:
         return None
     try:
-        label = json.loads(encoded)["info"]["features"]["label"]
+        label = json.loads(encoded)["info"]["features"][label_column]
         return tuple(str(name) for name in label["names"]) if "names" in label else None
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(

@@ -61,6 +61,8 @@ class DatasetSettings:
 
     name: Literal["digits", "parquet", "image_folder", "torchvision", "none"] = "digits"
     path: str | None = None
+    image_column: str = "image"  # of Parquet files; the hub's CIFAR-10 calls it img
+    label_column: str = "label"  # of Parquet files; the hub's CIFAR-100 has fine_label
     torchvision_name: str | None = None  # CIFAR10, CIFAR100, MNIST, ...
     download: bool = False
     title: str | None = None  # how tables call it, e.g. "CIFAR-10 (JPEG)"
@@ -75,6 +77,10 @@ class DatasetSettings:
         check_choice("name", self.name, DATASETS)
         if self.name in ("parquet", "image_folder", "torchvision") and not self.path:
             raise ValueError(f"path: dataset '{self.name}' needs a folder, got none.")
+        if self.image_column == self.label_column:
+            raise ValueError(
+                f"label_column: expected another column than image_column, got '{self.label_column}' twice."
+            )
         if self.name == "torchvision" and not self.torchvision_name:
             raise ValueError("torchvision_name: dataset 'torchvision' needs a class name such as CIFAR10, got none.")
         if self.name == "none":

@@ -67,7 +67,7 @@ def test_a_comparison_from_the_file_to_the_leaderboard_over_an_interruption(
     assert "CAE-DFKD (our reading) | preset | text | 1 |" in table
     assert "KD on random noise | preset | none | 1 |" in table
     assert "random initialisation | preset | no teacher | 1 |" in table
-    assert "Transfer, `ten_shot`: few shot, 10_shot, on digits, validation split." in table
+    assert "Transfer, `ten_shot`: few shot, 10_shot, on digits, classes 6 to 10, validation split." in table
     rows = pq.read_table(results / "leaderboard.parquet").to_pylist()
     assert [(row["row"], row["n"], row["pairs"]) for row in rows] == [
         ("cae", 1, None),

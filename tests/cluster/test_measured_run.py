@@ -12,6 +12,7 @@ from dfkd.cluster import measured_run
 from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.measured_run import WALL_KEY, RecordingSession, run_measured
 from dfkd.settings.experiment import ExperimentSettings
+from dfkd.settings.objectives import TaskObjective
 
 Make = Callable[..., ExperimentSettings]
 
@@ -53,6 +54,18 @@ def test_a_run_gives_every_epochs_scores_costs_and_a_picture(
     assert last["system/memory_megabytes"] > 10 and last["system/cpu_utilization_percentage"] >= 0
     assert measured.peak_memory["process"] > 1e7 and measured.parameters["student"] > 1000
     assert measured.preview is not None and measured.hardware["threads"] >= 1
+
+
+def test_tasks_on_real_images_are_done_on_the_test_split_at_the_end(tiny_settings: Make, materials: Materials) -> None:
+    images = materials.validation
+    assert images is not None and images.labels is not None
+    test = dataclasses.replace(images, images=images.images[:20], labels=images.labels[:20])
+    columns = {"same": TaskObjective(task="agreement", score="kl")}
+    measured = run_measured(tiny_settings(), dataclasses.replace(materials, test=test), None, columns)
+    first, *_, last = measured.reports
+    same = pytest.approx(last["test/agreement/kl"], rel=1e-5)  # there the teacher is folded
+    assert last["further/same"] == same != last["val/agreement/kl"]
+    assert "further/same" not in first and last["time/transfer_seconds"] > 0
 
 
 @pytest.mark.parametrize("method", ["cae"])

@@ -9,7 +9,7 @@ import torch
 from dfkd.assembly import Materials, build_student
 from dfkd.cluster.reference_run import run_reference
 from dfkd.settings.experiment import DatasetSettings, ExperimentSettings
-from dfkd.settings.objectives import TransferObjective
+from dfkd.settings.objectives import TaskObjective, TransferObjective
 from dfkd.settings.tasks import FewShotSettings
 
 Make = Callable[..., ExperimentSettings]
@@ -52,6 +52,18 @@ def test_its_features_are_put_to_tasks_and_a_failure_is_told(tiny_settings: Make
     nowhere = dataclasses.replace(task, by=dataclasses.replace(task.by, classes=(98, 99)))
     failed = run_reference(tiny_settings(), materials, None, {"few": nowhere})
     assert failed.error is not None and "98" in failed.error and not failed.reports
+
+
+def test_tasks_on_real_images_are_done_on_the_test_split(tiny_settings: Make, materials: Materials) -> None:
+    images = materials.validation
+    assert images is not None and images.labels is not None
+    test = dataclasses.replace(images, images=images.images[:20].flip(0), labels=images.labels[:20].flip(0))
+    columns = {"same": TaskObjective(task="agreement", score="kl"), "sure": TaskObjective(task="calibration")}
+    settings = dataclasses.replace(tiny_settings(), tasks=("accuracy", "agreement", "calibration"))
+    (report,) = run_reference(settings, dataclasses.replace(materials, test=test), None, columns).reports
+    assert report["further/same"] == report["test/agreement/kl"] != report["val/agreement/kl"]
+    assert report["further/sure"] == report["test/calibration/ece"]
+    assert report["further_teacher/sure"] == report["test/calibration/teacher_ece"] != report["further/sure"]
 
 
 def numbers(report: dict[str, float]) -> dict[str, float]:

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import math
 from collections.abc import Callable
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
 from dfkd.comparison.leaderboard import ceiling_scores, make_leaderboard
 from dfkd.comparison.results import RunResult
 from dfkd.comparison.statistics import holm
+from dfkd.comparison.table_file import parquet
 from dfkd.comparison.tables import full_markdown
 from dfkd.settings.comparison import ComparisonSettings, RowSettings
 from dfkd.settings.experiment import DatasetSettings
-from dfkd.settings.objectives import TransferObjective
+from dfkd.settings.objectives import TaskObjective, TransferObjective
 from dfkd.settings.tasks import DepthSettings, FewShotSettings
 from dfkd.settings.tasks.dense import AnnotatedImagesSettings
 
@@ -176,6 +181,44 @@ def test_a_transfer_score_that_is_an_error_is_told_in_its_own_unit(settings: Set
     assert (
         "| Ours | preset | 2 | 1.25 +- 3.177 |" in text and "| Theirs | preset | 2 | 2.125 +- 1.588 | 0.875 [" in text
     )
+
+
+def test_a_task_on_the_comparisons_own_images_stands_beside_its_teachers(settings: Settings, result: Make) -> None:
+    columns = {"cka": TaskObjective(task="representation"), "sure": TaskObjective(task="calibration")}
+    columns["robust"] = TaskObjective(task="corruption")
+    rows = {"ours": (0.9, 0.04, 0.5), "theirs": (0.8, 0.02, 0.6)}
+    results = [
+        result(
+            row, seed, 0.5, transfer=dict(zip(columns, values, strict=True)),
+            teacher_transfer={"sure": 0.0125, "robust": 0.7},
+        )
+        for row, values in rows.items()
+        for seed in (0, 1)
+    ]  # fmt: skip
+    made = settings(transfer=columns)
+    lines = make_leaderboard(made, results)
+    assert math.isnan(lines[0].transfer["cka"].teacher) and lines[1].transfer["sure"].teacher == 0.0125
+    text = full_markdown(made, lines)
+    assert "\n`cka`: representation, cka, on the test split.\n" in text  # nothing of a teacher, nor which way
+    assert "`sure`: calibration, ece, on the test split; less is better. Teacher: 0.0125 (mean)." in text
+    assert "`robust`: corruption, top1, on the test split. Teacher: 70.00 % (mean)." in text
+    assert "| Theirs | preset | 2 | 0.8 +- 0 | -0.1 [-0.1, -0.1] |" in text  # CKA is no share
+    assert "| Theirs | preset | 2 | 0.02 +- 0 | -0.02 [-0.02, -0.02] |" in text
+    assert "| Theirs | preset | 2 | 60.00 +- 0.00 % | +10.00 [+10.00, +10.00] |" in text
+    rows_of_file = pq.read_table(io.BytesIO(parquet(lines))).to_pylist()
+    assert rows_of_file[0]["transfer/sure_teacher"] == 0.0125 and "transfer/cka_teacher" not in rows_of_file[0]
+
+
+@pytest.mark.parametrize(("task", "blind"), [("representation", True), ("calibration", False)])
+def test_a_score_that_an_untrained_student_may_win_is_never_blind(
+    settings: Settings, result: Make, task: Any, blind: bool
+) -> None:
+    methods = {"ours": RowSettings(), "theirs": RowSettings(), "bound": RowSettings(student="untrained")}
+    made = settings(methods=methods, ceiling="theirs", transfer={"own": TaskObjective(task=task)})
+    results = [result(row, seed, 0.5, transfer={"own": 0.02}) for row in methods for seed in range(3)]
+    lines = make_leaderboard(made, results)
+    assert [line.transfer["own"].blind for line in lines] == [blind] * 3
+    assert (lines[1].transfer["own"].difference is None) is blind
 
 
 def test_bounds_stand_beside_the_largest_budget_and_are_not_blamed(settings: Settings, result: Make) -> None:

@@ -10,6 +10,7 @@ import pytest
 from dfkd.config import SettingsError
 from dfkd.config.comparison import Comparison, load_comparison
 from dfkd.settings.comparison import RunName
+from dfkd.settings.objectives import TaskObjective, TransferObjective
 from dfkd.settings.schedules import SCHEDULES
 
 TEXT = """
@@ -172,6 +173,21 @@ def test_a_transfer_column_makes_other_runs_wherever_its_data_lie(tmp_path: Path
     here, there = (load(tmp_path, ("reference: ours\n", TRANSFER % place)).key(run("ours")) for place in ("/a", "/b"))
     other = load(tmp_path, ("reference: ours\n", TRANSFER % "/a"), overrides=("transfer.few.seed=1",)).key(run("ours"))
     assert here == there and len({without, here, other}) == 3
+
+
+def test_a_column_may_be_a_task_on_the_comparisons_own_images_which_says_its_type(tmp_path: Path) -> None:
+    both = "reference: ours\ntransfer:\n  few: {by: {task: few_shot, dataset: {name: digits}}}\n  cka: {%s}\n"
+    known = load(tmp_path, ("reference: ours\n", both % "type: task, task: representation"))
+    few, cka = known.settings.transfer.values()
+    assert isinstance(few, TransferObjective) and isinstance(cka, TaskObjective) and cka.column == "cka"
+    other = load(tmp_path, ("reference: ours\n", both % "type: task, task: representation, score: uniformity"))
+    assert known.key(run("ours")) != other.key(run("ours")) and known.fingerprint() != other.fingerprint()
+    with pytest.raises(SettingsError, match="transfer.cka.type: is missing. Valid: transfer, task"):
+        load(tmp_path, ("reference: ours\n", both % "task: representation"))
+    with pytest.raises(SettingsError, match="transfer.cka.score: 'eec' is unknown. Did you mean 'ece'"):
+        load(tmp_path, ("reference: ours\n", both % "type: task, task: calibration, score: eec"))
+    with pytest.raises(SettingsError, match="transfer.cka.type: 'cost' is unknown"):
+        load(tmp_path, ("reference: ours\n", both % "type: cost, of: parameters"))
 
 
 def test_what_is_not_distilled_runs_at_one_budget_and_takes_nothing_of_a_method(tmp_path: Path) -> None:

@@ -68,6 +68,8 @@ def test_a_comparison_from_the_file_to_the_leaderboard_over_an_interruption(
     assert "KD on random noise | preset | none | 1 |" in table
     assert "random initialisation | preset | no teacher | 1 |" in table
     assert "Transfer, `ten_shot`: few shot, 10_shot, on digits, classes 6 to 10, validation split." in table
+    assert "`similar`: representation, cka, on the test split.\n" in table
+    assert re.search(r"`sure`: calibration, ece, on the test split; less is better. Teacher: 0.\d+ \(mean\).", table)
     rows = pq.read_table(results / "leaderboard.parquet").to_pylist()
     assert [(row["row"], row["n"], row["pairs"]) for row in rows] == [
         ("cae", 1, None),
@@ -82,6 +84,7 @@ def test_a_comparison_from_the_file_to_the_leaderboard_over_an_interruption(
     for path in (results / "runs").iterdir():
         result = json.loads(path.read_text())
         assert result["status"] == "complete" and 0 < result["transfer"]["ten_shot"] < 1
+        assert 0 < result["transfer"]["similar"] < 1 and set(result["teacher_transfer"]) == {"sure"}
         if result["run"]["row"] in ("untrained", "from_labels"):
             assert not result["macs"] and not result["curve"]
             continue

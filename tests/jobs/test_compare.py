@@ -3,18 +3,22 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from dfkd.cluster.measured_run import Measured
 from dfkd.cluster.worker import Report
 from dfkd.comparison.cost import PartCosts
 from dfkd.comparison.results import ResultsFolder, RunResult
 from dfkd.config.comparison import load_comparison
 from dfkd.data import load_dataset
 from dfkd.jobs.compare import check_data, check_networks, missing_runs
-from dfkd.jobs.comparing import cost_key
+from dfkd.jobs.comparing import Comparing, KnownCosts, cost_key
 from dfkd.jobs.comparison_options import ComparisonOptions
-from dfkd.jobs.comparison_runs import curve_of, seconds_of
+from dfkd.jobs.comparison_runs import PlannedRun, curve_of, result_of, seconds_of
+from dfkd.jobs.rehearsal import untrained_teacher
 from dfkd.settings.comparison import RunName
 from dfkd.settings.experiment import DatasetSettings, ExperimentSettings
 
@@ -80,6 +84,23 @@ def test_a_pair_whose_networks_do_not_fit_the_images_is_refused(override: str, m
     check_networks(load_comparison(SMOKE), data)
     with pytest.raises(ValueError, match=message):
         check_networks(load_comparison(SMOKE, [override]), data)
+
+
+def test_a_result_has_the_columns_scores_and_beside_them_the_teachers(tiny_settings: Settings) -> None:
+    comparison = load_comparison(SMOKE)
+    name = next(run for run in comparison.runs() if run.row == "untrained")
+    known = Measured(reports=[reports()[0] | {"further/sure": 0.1, "further_teacher/sure": 0.2}])
+    teacher = untrained_teacher("digits_student", load_dataset(DatasetSettings(name="digits")))
+    comparing = cast(
+        Comparing,
+        SimpleNamespace(
+            comparison=comparison, teachers={(name.pair, name.teacher): teacher}, data=SimpleNamespace(num_classes=10)
+        ),
+    )
+    run = PlannedRun(name=name, unscaled=tiny_settings(), scaled=None, costs=KnownCosts(), student="untrained")
+    result = result_of(comparing, run, known)
+    assert (result.transfer, result.teacher_transfer) == ({"sure": 0.1}, {"sure": 0.2})
+    assert result.test == {"accuracy/top1": 0.0}
 
 
 def test_a_comparison_needs_labelled_images_to_judge_by() -> None:

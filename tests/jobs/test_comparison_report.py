@@ -27,7 +27,8 @@ def test_a_student_that_was_not_distilled_is_told_with_its_scores_and_without_a_
         settings={"seed": 0, "student": {"architecture": "digits_student"}, "synthesis": {"method": "cae"}},
         test={"accuracy/top1": 0.1, "accuracy/teacher_top1": 0.9, "agreement/top1": 0.1},
         best_epoch={"epoch": 0, "score": 0.1},
-        transfer={"ten_shot": 0.4},
+        transfer={"ten_shot": 0.4, "calibration": 0.05},
+        teacher_transfer={"calibration": 0.02},
         made_with={"commit": "c0ffee", "teacher": "abc123"},
     )
     folder.write(result)
@@ -42,5 +43,7 @@ def test_a_student_that_was_not_distilled_is_told_with_its_scores_and_without_a_
     runs = client.search_runs([experiment.experiment_id], "tags.`dfkd.kind` = 'comparison run'")
     assert [run.info.status for run in runs] == ["FINISHED"]
     assert runs[0].data.metrics["transfer/ten_shot"] == 0.4 and runs[0].data.metrics["test/accuracy/top1"] == 0.1
+    assert runs[0].data.metrics["transfer/calibration"] == 0.05
+    assert runs[0].data.metrics["teacher_transfer/calibration"] == 0.02
     assert runs[0].data.tags["teacher_hash"] == "abc123" and runs[0].data.tags["commit"] == "c0ffee"
     assert "student.architecture" in runs[0].data.params and "synthesis.method" not in runs[0].data.params

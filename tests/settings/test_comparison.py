@@ -12,7 +12,7 @@ from dfkd.settings.comparison import (
     ShrinkSettings,
 )
 from dfkd.settings.experiment import DatasetSettings
-from dfkd.settings.objectives import TransferObjective
+from dfkd.settings.objectives import TaskObjective, TransferObjective
 from dfkd.settings.search import LogUniformRange
 from dfkd.settings.tasks import FewShotSettings
 from dfkd.settings.tuning import TuningSettings
@@ -89,7 +89,8 @@ def test_a_comparison_that_cannot_be_is_refused(mistake: str) -> None:
 def test_a_tuning_by_transfer_looks_at_other_classes_or_data() -> None:
     for elsewhere in (shots(0, 4), shots(path="/other/images")):
         tuning = TuningSettings(**TUNING, transfer=elsewhere)
-        made = comparison(methods=TUNED, transfer={"five": shots(5, 9)}, tuning=tuning)
+        columns = {"five": shots(5, 9), "cka": TaskObjective(task="representation")}
+        made = comparison(methods=TUNED, transfer=columns, tuning=tuning)
         assert made.tuning is not None and (made.tuning.goal, made.tuning.measured_by) == (
             "maximize",
             "few_shot 5_shot",

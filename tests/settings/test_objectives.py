@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from dfkd.config import SettingsError, load_settings
-from dfkd.settings.objectives import SCORES, TransferObjective
+from dfkd.settings.objectives import SCORES, TASK_SCORES, TaskObjective, TransferObjective
 from dfkd.settings.search import SearchSettings
 
 DIGITS = {"name": "digits"}
@@ -27,6 +27,18 @@ def test_a_choice_by_ones_own_images_says_so() -> None:
     own = {"e": {"type": "task", "task": "calibration"}, "cka": {"type": "task", "task": "representation"}}
     words = load(further_objectives=own).selection_data
     assert words.endswith("and validation images with their labels (`e`) and validation images (`cka`)")
+    same = {"same": {"type": "task", "task": "agreement", "score": "kl"}}
+    assert load(further_objectives=same).selection_data.endswith("and validation images (`same`)")
+    assert load(further_objectives=same).goals["same"] == "minimize"
+
+
+def test_scores_say_whether_who_learnt_nothing_is_the_worst_and_whether_they_are_shares() -> None:
+    tasks = [TaskObjective(task=task, score=score) for task, scores in TASK_SCORES.items() for score in scores]
+    assert [each.column for each in tasks if not each.has_floor] == ["alignment", "kl", "ece"]
+    assert [(each.task, each.column) for each in tasks if each.is_share] == [
+        ("agreement", "top1"),
+        ("corruption", "top1"),
+    ]
 
 
 def test_a_task_counts_by_its_first_column_unless_told() -> None:

@@ -20,9 +20,8 @@ from dfkd.cluster.checkpoints import CheckpointStore
 from dfkd.cluster.local_session import LocalSession
 from dfkd.cluster.worker import PREVIEW_KEY, RUN_ERRORS, Report, run_worker
 from dfkd.settings.experiment import ExperimentSettings
-from dfkd.settings.objectives import TransferObjective
+from dfkd.settings.objectives import ComparedObjective
 from dfkd.tasks.further_objectives import further_scores
-from dfkd.teachers import Teacher
 
 ONLY_AT_THE_ENDS = 10**9  # epochs between previews: the first epoch's and the last's
 REPORTS, WALL = "reports", "wall_seconds"  # in a checkpoint, beside the worker's own state
@@ -86,7 +85,7 @@ def run_measured(
     settings: ExperimentSettings,
     materials: Materials,
     uri: str | None,
-    transfer: Mapping[str, TransferObjective] | None = None,
+    transfer: Mapping[str, ComparedObjective] | None = None,
 ) -> Measured:
     """Distil, or go on, and return every epoch's report with what the run took.
 
@@ -94,13 +93,14 @@ def run_measured(
         settings: with one worker.
         materials: what the worker needs; test images, if any, only appear in the reports.
         uri: of the run's checkpoints; None keeps none.
-        transfer: tasks that the trained student is put to, by name; their scores are in the last report.
+        transfer: what the trained student is put to, by name, some of it on the test images; the scores are in the last
+            report.
     """
     device = choose_device(settings)
     session = RecordingSession(device, None if uri is None else CheckpointStore(uri))
     try:
         before_tasks: list[dict[str, float]] = []
-        put_to_tasks = partial(_put_to_tasks, transfer or {}, materials.teacher, device, before_tasks)
+        put_to_tasks = partial(_put_to_tasks, transfer or {}, materials, device, before_tasks)
         student = run_worker(settings, materials, session, image_every=ONLY_AT_THE_ENDS, at_end=put_to_tasks)
     except RUN_ERRORS as error:
         return Measured(reports=session.reports, hardware=hardware(device), error=" ".join(str(error).split()))
@@ -114,8 +114,8 @@ def run_measured(
 
 
 def _put_to_tasks(
-    transfer: Mapping[str, TransferObjective],
-    teacher: Teacher,
+    transfer: Mapping[str, ComparedObjective],
+    materials: Materials,
     device: torch.device,
     memory: list[dict[str, float]],
     student: nn.Module,
@@ -123,7 +123,7 @@ def _put_to_tasks(
     """Return the student's transfer scores and their seconds, after noting what the run itself took of memory."""
     memory.append(peak_memory(device))
     began = time.monotonic()
-    scores = further_scores(transfer, student, teacher, device)
+    scores = further_scores(transfer, student, materials.teacher, device, images=materials.test)
     return scores | ({TRANSFER_KEY: time.monotonic() - began} if scores else {})
 
 

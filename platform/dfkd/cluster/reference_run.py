@@ -14,7 +14,7 @@ from dfkd.cluster.worker import RUN_ERRORS
 from dfkd.data.image_set import ImageSet
 from dfkd.domain import Domain
 from dfkd.settings.experiment import ExperimentSettings
-from dfkd.settings.objectives import TransferObjective
+from dfkd.settings.objectives import ComparedObjective
 from dfkd.supervised import train_teacher
 from dfkd.tasks.further_objectives import further_scores
 from dfkd.teacher_student import TeacherStudent
@@ -32,7 +32,7 @@ def run_reference(
     settings: ExperimentSettings,
     materials: Materials,
     train: ImageSet | None,
-    transfer: Mapping[str, TransferObjective],
+    transfer: Mapping[str, ComparedObjective],
 ) -> Measured:
     """Return the scores of a student of these settings that learnt from no teacher, as one epoch's report.
 
@@ -42,7 +42,7 @@ def run_reference(
         settings: of the experiment; on labels the student is trained as its teacher is, under the experiment's seed.
         materials: teacher and real images for the report.
         train: labelled images to train it on; None leaves it untrained.
-        transfer: tasks that it is put to, by name.
+        transfer: what it is put to, by name, some of it on the test images.
     """
     device, began = choose_device(settings), time.monotonic()
     try:
@@ -66,7 +66,7 @@ def run_reference(
         judged = _Pair(pair, build_domain(settings, materials.teacher))
         report = StudentEvaluation(judged, settings, materials)()
         memory, wall = peak_memory(device), time.monotonic() - began
-        report |= further_scores(transfer, student, materials.teacher, device)
+        report |= further_scores(transfer, student, materials.teacher, device, images=materials.test)
     except RUN_ERRORS as error:
         return Measured(reports=[], hardware=hardware(device), error=" ".join(str(error).split()))
     times = {"time/distillation_seconds": seconds, WALL_KEY: wall}

@@ -81,7 +81,7 @@ def run_trial(params: dict[str, Any], *, plan: TrialPlan, materials: Materials, 
             device, objectives = choose_device(settings), plan.space.settings.further_objectives
             session = LocalSession(device, tune.report, CheckpointStore(plan.trial_uri(settings)))
             read_off = partial(
-                further_scores, objectives, teacher=materials.teacher, device=device, validation=materials.validation
+                further_scores, objectives, teacher=materials.teacher, device=device, images=materials.validation
             )
             run_worker(
                 settings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,10 +23,11 @@ Cell = tuple[int, int]  # the teacher's training seed, and the seed
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TransferScore:
-    """What the students' features are worth on another task.
+    """What the students' features are worth on another task, or one more number of the test images.
 
     Attributes:
         score: over runs.
+        teacher: mean of the teachers' own; NaN where the task asks the student alone.
         difference: to the reference's, pair by pair; None for the reference, or without a pair.
         p_value: of the difference, by Holm's correction over all lines of the pair and budget.
         blind: the task hardly tells random initialisation from KD with data, and so says nothing about methods:
@@ -33,6 +35,7 @@ class TransferScore:
     """
 
     score: Interval
+    teacher: float = math.nan
     difference: PairedDifference | None = None
     p_value: float | None = None
     blind: bool = False
@@ -147,8 +150,10 @@ def is_blind(settings: ComparisonSettings, group: Sequence[RunResult], column: s
     """Whether a transfer task tells random initialisation and KD with data apart by less than three intervals.
 
     An interval is the half-width of their paired difference's. False where either row is missing, or there are fewer
-    than three pairs: then nobody knows.
+    than three pairs: then nobody knows. False too where having learnt nothing is no disadvantage.
     """
+    if not settings.transfer[column].has_floor:
+        return False
     presets = [result for result in group if result.run.column == "preset"]
     ceiling = [result for result in presets if result.run.row == settings.ceiling]
     untrained = [result for result in presets if settings.methods[result.run.row].student == "untrained"]
@@ -194,7 +199,10 @@ def _line(settings: ComparisonSettings, found: Sequence[RunResult]) -> Line:
         agreement=mean_interval([result.test["agreement/top1"] for result in well]),
         best_epoch=mean_interval([result.best_epoch["score"] for result in well]),
         transfer={
-            column: TransferScore(score=mean_interval([r.transfer[column] for r in well if column in r.transfer]))
+            column: TransferScore(
+                score=mean_interval([r.transfer[column] for r in well if column in r.transfer]),
+                teacher=mean_interval([r.teacher_transfer[column] for r in well if column in r.teacher_transfer]).mean,
+            )
             for column in settings.transfer
         },
         backdoor=_backdoor(well),

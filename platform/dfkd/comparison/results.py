@@ -45,7 +45,8 @@ class RunResult:
         notes: of scaling.
         macs: counted multiply-accumulates: ``warm_up``, ``synthesis``, ``distillation``, and ``total``.
         test: scores on the full test split after the last epoch.
-        transfer: scores of the student's features on other tasks, by column.
+        transfer: the student's scores by transfer column.
+        teacher_transfer: the teacher's, of the columns that ask it too.
         best_epoch: the epoch whose score on the test split was highest, and that score.
         seconds: ``synthesis``, ``distillation``, their ``total``, and ``wall`` with evaluation and checkpoints.
         peak_memory: bytes of the process, and of the accelerator where there is one.
@@ -67,6 +68,7 @@ class RunResult:
     macs: dict[str, float] = field(default_factory=dict)
     test: dict[str, float] = field(default_factory=dict)
     transfer: dict[str, float] = field(default_factory=dict)
+    teacher_transfer: dict[str, float] = field(default_factory=dict)
     best_epoch: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory: dict[str, float] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,6 +42,7 @@ def _flat(line: Line) -> dict[str, Any]:
         row |= {f"transfer/{name}": each.score.mean, f"transfer/{name}_half_width": each.score.half_width}
         row |= {f"transfer/{name}_n": each.score.n, f"transfer/{name}_p_value_holm": each.p_value}
         row |= {f"transfer/{name}_blind": each.blind}
+        row |= {} if math.isnan(each.teacher) else {f"transfer/{name}_teacher": each.teacher}
         if each.difference is not None:
             row |= {f"transfer/{name}_difference": each.difference.interval.mean}
             row |= {f"transfer/{name}_difference_low": each.difference.interval.low}

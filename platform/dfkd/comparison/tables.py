@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from dfkd.comparison.cells import NOTHING, number, percent, plain, points, table
 from dfkd.comparison.efficiency import SHARES
-from dfkd.comparison.leaderboard import BACKDOOR, Line
+from dfkd.comparison.leaderboard import BACKDOOR, Line, TransferScore
 from dfkd.comparison.sentences import below_floor, claim, how_to_read, remarks, stability, title_of
 from dfkd.comparison.statistics import PairedDifference
 from dfkd.settings.comparison import BudgetSettings, ComparisonSettings
-from dfkd.settings.objectives import TransferObjective
+from dfkd.settings.objectives import ComparedObjective, TransferObjective
 
 BLIND = (
     "Blind: random initialisation and KD with data differ by less than three intervals here, so this task says nothing "
@@ -118,22 +118,38 @@ def transfer_tables(settings: ComparisonSettings, lines: Sequence[Line]) -> list
         ]
         rows = []
         blind = any(line.transfer[name].blind for line in lines)
-        error = column.goal == "minimize"  # in units of its own, such as metres; every other score is a share
+        share = column.is_share
         for line in lines:
             each, difference = line.transfer[name], line.transfer[name].difference
-            cells = [line.title, line.column, str(each.score.n), plain(each.score) if error else percent(each.score)]
+            cells = [line.title, line.column, str(each.score.n), percent(each.score) if share else plain(each.score)]
             if difference is None:
                 rows.append([*cells, NOTHING, NOTHING, NOTHING])
                 continue
-            scale, form = (1, ".3g") if error else (100, ".1f")
-            cells.append(plain(difference.interval, ends=True) if error else points(difference.interval))
+            scale, form = (100, ".1f") if share else (1, ".3g")
+            cells.append(points(difference.interval) if share else plain(difference.interval, ends=True))
             cells.append(NOTHING if each.p_value is None else number(each.p_value, ".3f"))
             rows.append([*cells, number(scale * difference.detectable, form)])
-        data, direction = column.by.dataset.title or column.by.dataset.name, "; less is better" if error else ""
-        task = f"{column.by.task.replace('_', ' ')}, {column.column}"
-        what = f"Transfer, `{name}`: {task}, on {data}{_classes(column)}, {column.split} split{direction}."
-        found += [f"{what} {BLIND}" if blind else what, table(head, rows)]
+        direction = "; less is better" if column.goal == "minimize" else ""
+        what = [f"{_measured(name, column)}{direction}.", *_teachers(column, [line.transfer[name] for line in lines])]
+        found += [" ".join([*what, BLIND] if blind else what), table(head, rows)]
     return found
+
+
+def _measured(name: str, column: ComparedObjective) -> str:
+    """Return what a transfer column measures, and on which images."""
+    if not isinstance(column, TransferObjective):
+        return f"`{name}`: {column.task}, {column.column}, on the test split"
+    task, dataset = f"{column.by.task.replace('_', ' ')}, {column.column}", column.by.dataset
+    return f"Transfer, `{name}`: {task}, on {dataset.title or dataset.name}{_classes(column)}, {column.split} split"
+
+
+def _teachers(column: ComparedObjective, scores: Sequence[TransferScore]) -> list[str]:
+    """Return the teachers' own mean, where the task asks them."""
+    shown = {
+        number(100 * each.teacher, ".2f", " %") if column.is_share else number(each.teacher, ".4g") for each in scores
+    }
+    shown.discard(NOTHING)
+    return [f"Teacher: {', '.join(sorted(shown))} (mean)."] if shown else []
 
 
 def cost_table(lines: Sequence[Line]) -> str:

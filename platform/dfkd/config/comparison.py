@@ -20,7 +20,7 @@ from dfkd.config.yaml_reader import read_yaml
 from dfkd.settings.comparison import REVISION, SCORES, ComparisonSettings, Overlay, RunName, ShrinkSettings
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import settings_key, shareable, to_dict
-from dfkd.settings.objectives import TransferObjective
+from dfkd.settings.objectives import ComparedObjective
 from dfkd.settings.schedules import SCHEDULES
 from dfkd.settings.search import Scalar
 
@@ -143,11 +143,22 @@ def without_places(settings: ExperimentSettings) -> dict[str, Any]:
     return plain
 
 
-def task_identity(column: TransferObjective) -> dict[str, Any]:
+def task_identity(column: ComparedObjective) -> dict[str, Any]:
     """Return a transfer column as plain values, without where its data lie."""
     plain = to_dict(column)
-    plain["by"]["dataset"].pop("path", None)
+    if "by" in plain:  # one on the experiment's own images has no data of its own
+        plain["by"]["dataset"].pop("path", None)
     return plain
+
+
+def with_types(columns: object) -> object:
+    """Return the plain values of transfer columns, where one that says `by` and no `type` is of type ``transfer``."""
+    if not isinstance(columns, Mapping):
+        return columns
+    return {
+        name: {"type": "transfer", **column} if isinstance(column, Mapping) and "by" in column else column
+        for name, column in columns.items()
+    }
 
 
 def preset_experiment(base: Raw, preset: str | None) -> Raw:
@@ -208,6 +219,8 @@ def load_comparison(path: str | Path, overrides: Iterable[str] = ()) -> Comparis
             raw = apply_overrides(raw, [override])
         elif isinstance(raw.get("experiment"), Mapping):
             raw["experiment"] = apply_overrides(raw["experiment"], [override])
+    if "transfer" in raw:
+        raw["transfer"] = with_types(raw["transfer"])
     comparison = Comparison(settings=load_settings(ComparisonSettings, raw, where=where), where=where)
     problems = [
         problem

@@ -26,8 +26,9 @@ from dfkd.jobs.teacher import obtain_teacher
 from dfkd.jobs.tuning import TUNING, tune
 from dfkd.settings.comparison import COLUMNS, RunName
 from dfkd.settings.experiment import ExperimentSettings
-from dfkd.settings.objectives import TransferObjective
+from dfkd.settings.objectives import ComparedObjective
 from dfkd.tasks.further_objectives import check_data as check_transfer_data
+from dfkd.tasks.further_objectives import check_teacher
 from dfkd.teachers import build_network
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
@@ -114,7 +115,7 @@ def _comparing(
     teachers: dict[TeacherOf, ExperimentSettings],
     console: Console,
     *,
-    transfer: Mapping[str, TransferObjective],
+    transfer: Mapping[str, ComparedObjective],
 ) -> Iterator[tuple[Comparing, str]]:
     """Give what every phase needs, and MLflow's address: a cluster, the data, and these teachers, made if needed.
 
@@ -132,19 +133,23 @@ def _comparing(
         check_data(data, comparison)
         check_networks(comparison, data)
         folder.claim(comparison)
-        check_transfer_data(transfer, untrained_teacher(settings.student.network, data), where="transfer")
+        student = untrained_teacher(settings.student.network, data)
+        check_transfer_data(transfer, student, images=data.test, split="test", where="transfer")
         name = str(folder.facts()["id"])
         at_once = 1 if comparison.settings.budget.unit == "seconds" else options.at_once
+        obtained = {
+            which: obtain_teacher(experiment, data, home=home, tracking_uri=tracking_uri, console=console)
+            for which, experiment in teachers.items()
+        }
+        for teacher in obtained.values():
+            check_teacher(transfer, teacher, where="transfer")
         yield (
             Comparing(
                 comparison=comparison,
                 folder=folder,
                 storage=resolve_storage(shared or str(home / "comparisons"), name=f"{name}/checkpoints"),
                 data=data,
-                teachers={
-                    which: obtain_teacher(experiment, data, home=home, tracking_uri=tracking_uri, console=console)
-                    for which, experiment in teachers.items()
-                },
+                teachers=obtained,
                 console=console,
                 gpu=uses_gpu(settings),
                 at_once=concurrent_trials(settings, 1, wanted=at_once),

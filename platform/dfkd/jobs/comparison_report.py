@@ -82,9 +82,8 @@ class Reporter:
         if result.status == COMPLETE:
             final = {f"test/{name}": value for name, value in result.test.items()}
             final |= {"best_epoch_on_test/score": result.best_epoch["score"]}
-            for group in ("seconds", "macs", "peak_memory"):
+            for group in ("seconds", "macs", "peak_memory", "transfer", "teacher_transfer"):
                 final |= {f"{group}/{name}": value for name, value in getattr(result, group).items()}
-            final |= {f"transfer/{column}": value for column, value in result.transfer.items()}
             child.log_metrics(final, step=int(result.curve["epoch"][-1]) if result.curve else 0)
 
     def _is_shown(self, run: RunName) -> bool:

@@ -26,7 +26,7 @@ from dfkd.jobs.time_left import seconds_left
 from dfkd.settings.comparison import SCORES, UNDISTILLED, RunName
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import shareable
-from dfkd.tasks.further_objectives import PREFIX
+from dfkd.tasks.further_objectives import PREFIX, TEACHER_PREFIX
 
 Hear = Callable[[RunResult, Sequence[Report], bytes | None], None]  # a result, its epochs' reports, its picture
 
@@ -160,8 +160,9 @@ def result_of(comparing: Comparing, run: PlannedRun, measured: Measured) -> RunR
     complete = dataclasses.replace(
         known,
         status=COMPLETE,
-        test={key.removeprefix("test/"): value for key, value in last.items() if key.startswith("test/")},
-        transfer={key.removeprefix(PREFIX): value for key, value in last.items() if key.startswith(PREFIX)},
+        test=_below("test/", last),
+        transfer=_below(PREFIX, last),
+        teacher_transfer=_below(TEACHER_PREFIX, last),
         best_epoch={"epoch": last["epoch"], "score": last[f"test/{score}"]},
         seconds=seconds_of(measured.reports),
         peak_memory=measured.peak_memory,
@@ -178,6 +179,11 @@ def result_of(comparing: Comparing, run: PlannedRun, measured: Measured) -> RunR
         best_epoch={"epoch": curve["epoch"][best], "score": curve["test"][best]},
         curve=curve,
     )
+
+
+def _below(prefix: str, report: Report) -> dict[str, float]:
+    """Return the numbers whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in report.items() if name.startswith(prefix)}
 
 
 def in_parts(cost: RunCost) -> dict[str, float]:

@@ -127,7 +127,7 @@ def check_experiments(
         teacher=teacher, validation=data.validation, images=load_images(settings, data), label_embeddings=vectors
     )
     rehearse(experiments, materials, data)
-    check_data(further or {}, teacher, validation=data.validation)
+    check_data(further or {}, teacher, images=data.validation)
     return Checked(data=data, materials=materials, teacher_in_words=in_words, exists=exists)
 
 

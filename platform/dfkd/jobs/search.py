@@ -182,7 +182,7 @@ def obtain_materials(
         label_embeddings=label_embeddings,
     )
     rehearse(experiments, materials, data)
-    check_data(space.settings.further_objectives, teacher, validation=data.validation)
+    check_data(space.settings.further_objectives, teacher, images=data.validation)
     console.say("probe set: making an exam from the teacher alone, or reading it if it was made before")
     return replace(materials, probe=obtain_probe_set(teacher, home))
 

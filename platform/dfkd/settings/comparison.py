@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dfkd.settings.checks import check_at_least, check_choice, check_distinct, check_positive, check_seeds, check_share
-from dfkd.settings.objectives import TransferObjective
+from dfkd.settings.objectives import ComparedObjective, TransferObjective
 from dfkd.settings.schedules import SCHEDULES
 from dfkd.settings.search import ParameterRange
 from dfkd.settings.tuning import TuningSettings, share_classes
@@ -159,9 +159,8 @@ class ComparisonSettings:
     shrink: ShrinkSettings = field(default_factory=ShrinkSettings)  # of every row's preset
     fractions: tuple[float, ...] = (1.0,)  # of the budget; each is a run of its own, with its own schedule
     score: Literal["accuracy", "balanced_accuracy"] = "accuracy"
-    transfer: dict[str, TransferObjective] = field(
-        default_factory=dict
-    )  # by column: what the features are worth elsewhere
+    #: By column: what the features are worth elsewhere, and what the test images say of a student beside its accuracy.
+    transfer: dict[str, ComparedObjective] = field(default_factory=dict)
     reference: str  # the row that all others are compared with, pair by pair
     rival: RivalSettings | None = None  # what the reference is claimed to reach, said in words under the table
     floor: str | None = None  # the row that every method must beat
@@ -225,7 +224,9 @@ class ComparisonSettings:
                 f"tuning.teacher: the one of seed {self.tuning.teacher} is in the table too; tuning needs its own."
             )
         for name, column in self.transfer.items():
-            if self.tuning.transfer is not None and share_classes(self.tuning.transfer, column):
+            if self.tuning.transfer is None or not isinstance(column, TransferObjective):
+                continue
+            if share_classes(self.tuning.transfer, column):
                 raise ValueError(
                     f"tuning.transfer: classes of it are in the column '{name}' too; tune on other classes or data."
                 )

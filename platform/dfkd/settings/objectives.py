@@ -23,9 +23,15 @@ LESS_IS_BETTER = ("rmse", "abs_rel")
 #: Numbers of the tasks on the experiment's own images, and which way they are better.
 TASK_SCORES: dict[str, dict[str, Goal]] = {
     "representation": {"cka": "maximize", "alignment": "minimize", "uniformity": "minimize"},
+    "agreement": {"top1": "maximize", "kl": "minimize"},
     "calibration": {"ece": "minimize"},
     "corruption": {"top1": "maximize"},
 }
+OF_FEATURES = ("representation",)  # nobody's answer is asked, so classes play no part
+WITHOUT_LABELS = ("representation", "agreement")
+#: A network that learnt nothing may be the best by these: equal features align; even guesses are calibrated, and nearer
+#: to an unsure teacher than answers that are sure.
+WITHOUT_FLOOR = ("alignment", "kl", "ece")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,13 +83,26 @@ class TransferObjective:
         """Which way it is better."""
         return "minimize" if self.column in LESS_IS_BETTER else "maximize"
 
+    @property
+    def is_share(self) -> bool:
+        """Whether it is told in percent; errors have units of their own, such as metres."""
+        return self.goal == "maximize"
+
+    @property
+    def has_floor(self) -> bool:
+        """Whether a student that learnt nothing has the worst of scores."""
+        return True
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskObjective:
-    """What the search's own validation images say of a student beside its answers: one number of one task."""
+    """What the experiment's own real images say of a student beside its accuracy: one number of one task.
+
+    A search asks its validation images, a comparison the test images on which everything else in its tables is scored.
+    """
 
     type: Literal["task"] = "task"
-    task: Literal["representation", "calibration", "corruption"]
+    task: Literal["representation", "agreement", "calibration", "corruption"]
     score: str | None = None  # None: the task's first
 
     def __post_init__(self) -> None:
@@ -102,10 +121,26 @@ class TaskObjective:
     @property
     def needs_labels(self) -> bool:
         """Whether images without labels do not suffice."""
-        return self.task != "representation"
+        return self.task not in WITHOUT_LABELS
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether a teacher that gives logits alone does not suffice."""
+        return self.task in OF_FEATURES
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is told in percent: shares of images are."""
+        return self.column == "top1"
+
+    @property
+    def has_floor(self) -> bool:
+        """Whether a student that learnt nothing has the worst of scores."""
+        return self.column not in WITHOUT_FLOOR
 
 
 FurtherObjective = CostObjective | TransferObjective | TaskObjective
+ComparedObjective = TransferObjective | TaskObjective  # what a comparison has columns of: costs stand there anyway
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dfkd.settings.checks import check_choice
+from dfkd.settings.objectives import WITHOUT_LABELS
 from dfkd.tasks.accuracy import accuracy
 from dfkd.tasks.agreement import agreement
 from dfkd.tasks.backdoor import backdoor
@@ -32,7 +33,6 @@ TASKS: dict[str, Task] = {
     "backdoor": backdoor,
     "privacy": privacy,
 }
-WITHOUT_LABELS = ("agreement", "representation")
 
 
 def evaluate(names: Iterable[str], task_input: TaskInput) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Score a trained model on real images: a registered one, or a teacher in a file.
+"""Score a model on real images: a registered one, one in a file, or a published or untrained network.
 
 The config says which data set, and which teacher the model is held against: the file or registered model that it
 names, or the teacher that was trained with its settings. ``--teacher`` names another one; whether that is a shifted
@@ -9,6 +9,7 @@ Examples:
     python experiments/evaluate.py models:/digits-student/2 search_spaces/digits_cae.yaml --split validation
     python experiments/evaluate.py teacher.safetensors search_spaces/cifar10_cae.yaml --set dataset.path=/data/cifar10
     python experiments/evaluate.py models:/digits-student@champion search_spaces/digits_cae.yaml --task corruption
+    python experiments/evaluate.py untrained:resnet8 search_spaces/digits_cae.yaml --task representation
 
 The config may also be a file of tasks on other data (``transfer:``), to which any network with features is put.
 
@@ -47,8 +48,8 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "model",
-        help="models:/name@alias, models:/name/3, or a file of weights; for tasks on other data also "
-        "torchvision:<name> or timm:<name> (their published weights), or untrained:<architecture>",
+        help="models:/name@alias, models:/name/3, a file of weights, untrained:<architecture>, torchvision:<name> or "
+        "timm:<name> (their published weights: features are scored, and answers in the data's classes alone)",
     )
     parser.add_argument(
         "config", help="a search space, its `experiment` part in a file, or a file of tasks (`transfer`)"

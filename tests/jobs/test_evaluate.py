@@ -14,24 +14,26 @@ import torch
 
 from dfkd.data import load_dataset
 from dfkd.data.image_set import ImageSet
+from dfkd.data.real_data import RealData
 from dfkd.jobs.console import Console
 from dfkd.jobs.evaluate import (
     default_tasks,
-    described,
     left_out,
     run_evaluation,
     score_alone,
     score_beside,
 )
 from dfkd.jobs.evaluate_options import EvaluateOptions, needs_registry
+from dfkd.jobs.evaluated_networks import described, of_networks, read_network
 from dfkd.jobs.teacher import description_of, training_key
 from dfkd.models import build_model
 from dfkd.probe_set import ProbeSet
 from dfkd.settings.experiment import DatasetSettings, ExperimentSettings, StudentSettings, TeacherSettings
-from dfkd.teachers import Teacher, save_teacher
+from dfkd.teachers import Teacher, build_network, save_teacher
 
 ROOT = Path(__file__).parents[2]
 DIGITS = tuple("zero one two three four five six seven eight nine".split())
+GEOMETRY = ("alignment", "uniformity")
 CPU = torch.device("cpu")
 
 
@@ -95,7 +97,8 @@ def test_a_task_that_gives_no_score_is_named_with_the_reason() -> None:
     tasks = ("accuracy", "agreement", "representation")
     alone = score_alone(network(0), labelled, tasks, CPU)
     assert left_out(tasks, alone, labelled) == [
-        "not scored: agreement, representation (no teacher is known, or not two classes)"
+        "not scored: agreement (no teacher is known, or not two classes)",
+        "not scored: representation/cka (no teacher is known)",
     ]
     beside = score_beside(network(0), network(1), unlabelled, ("accuracy", "agreement"), CPU)
     assert left_out(("accuracy", "agreement"), beside, unlabelled) == [
@@ -140,6 +143,111 @@ def test_images_without_labels_can_be_agreed_on_and_nothing_else() -> None:
         score_alone(network(0), unlabelled, ("accuracy",), CPU)
 
 
+def test_where_features_lie_needs_neither_teacher_nor_labels() -> None:
+    labelled, unlabelled = images(10), ImageSet(images(10).images, None)
+    beside = score_beside(network(0), network(1), unlabelled, ("representation",), CPU)
+    for tasks, shown in ((("representation",), labelled), (("representation", "accuracy"), unlabelled)):
+        alone = score_alone(network(0), shown, tasks, CPU)
+        assert alone == {f"representation/{name}": beside[f"representation/{name}"] for name in GEOMETRY}
+    both = score_alone(network(0), labelled, ("representation", "accuracy"), CPU)
+    assert set(both) == {*alone, "accuracy/top1"}
+    graph = dataclasses.replace(network(0), model=torch.nn.Flatten(), hash="")
+    with pytest.raises(ValueError, match="model: this task needs features, and a Flatten gives logits alone"):
+        score_alone(graph, labelled, ("representation",), CPU)
+
+
+def test_an_untrained_network_is_scored_like_any_other(tmp_path: Path) -> None:
+    tasks = ("accuracy", "calibration", "representation")
+    common = {"model": "untrained:digits_student", "home": str(tmp_path / "home"), "tasks": tasks}
+    common["teacher"] = "untrained:resnet8"
+    scores, printed = run(settings(), **common)
+    assert "model    untrained, seed 0: digits_student" in printed and "note" not in printed
+    assert scores["accuracy/top1"] < 0.3 and 0 < scores["representation/cka"] < 1
+    again, _ = run(settings(), **common)
+    other, _ = run(dataclasses.replace(settings(), seed=1), **common)
+    assert again == scores != other
+
+
+def test_a_published_backbone_is_scored_by_its_features_and_not_by_its_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "torchvision:shufflenet_v2_x0_5"
+    publish_shufflenet(tmp_path, monkeypatch)
+    coloured = dataclasses.replace(settings(), dataset=DatasetSettings(name="digits", title="digits", channels=3))
+    common = {"model": name, "home": str(tmp_path / "home"), "teacher": "untrained:digits_student"}
+    scores, printed = run(coloured, **common, tasks=("representation",), json_file=str(tmp_path / "scores.json"))
+    assert 0 < scores["representation/cka"] < 1 and "representation/teacher_alignment" in scores
+    assert "made for images of 224x224, these are 8x8" in printed
+    facts = json.loads((tmp_path / "scores.json").read_text())["model"]
+    assert facts["architecture"] == name and facts["source"].startswith("ShuffleNet_V2_X0_5_Weights")
+    same, _ = run(coloured, **common | {"teacher": name}, tasks=("representation",))
+    assert same["representation/cka"] == pytest.approx(1.0)
+
+    head = (
+        r"--task: accuracy, agreement needs answers in the 10 classes of digits, and torchvision:\S+ knows 1000 others"
+    )
+    with pytest.raises(ValueError, match=f"{head}. Take what looks at features alone .--task representation., a file"):
+        run(coloured, **common)
+    mixed = {"model": "untrained:digits_student", "home": common["home"], "teacher": name}
+    with pytest.raises(ValueError, match="--task: calibration needs answers in the 10 classes of digits"):
+        run(coloured, **mixed, tasks=("representation", "calibration"))
+    with pytest.raises(ValueError, match="3 channels, those of digits have 1. Set dataset.channels to 3"):
+        run(settings(), **common)
+
+
+def test_a_network_of_one_size_says_which() -> None:
+    pytest.importorskip("timm", reason="needs the extra [timm]")
+    data = load_dataset(DatasetSettings(name="digits"))
+    vit = TeacherSettings(
+        weights="untrained:timm:vit_tiny_patch16_224?img_size=16&patch_size=4&depth=1&embed_dim=12&num_heads=2"
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"image_size: untrained:timm:vit\S+ cannot take images of 1x8x8 .*Set dataset.image_size to the",
+    ):
+        read_network(vit, data, ("representation",), seed=0, tracking_uri="unused")
+    fits = load_dataset(DatasetSettings(name="digits", image_size=16))
+    found = read_network(vit, fits, ("representation",), seed=0, tracking_uri="unused")
+    assert found.image_shape == (1, 16, 16)
+
+
+def test_a_head_of_as_many_classes_is_taken_for_the_datas_and_a_note_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_shufflenet(tmp_path, monkeypatch)
+    names = ("n01440764", *(f"class {number}" for number in range(1, 1000)))
+    pixels = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    shown = ImageSet(pixels, torch.tensor([0, 1]))
+    data = RealData(title="ImageNet", class_names=names, train=None, validation=None, test=shown)
+    source = TeacherSettings(weights="torchvision:shufflenet_v2_x0_5")
+    found = read_network(source, data, ("accuracy",), seed=0, tracking_uri="unused")
+    taken = "its classes are taken for the data's, 'tench' for 'n01440764'"
+    assert of_networks([found], data, ("accuracy",))[1].endswith(taken)
+    assert len(of_networks([found], data, ("representation",))) == 1  # the size alone
+    same = dataclasses.replace(data, class_names=found.class_names)
+    assert len(of_networks([found], same, ("accuracy",))) == 1
+
+
+def test_a_file_of_other_classes_is_scored_by_its_features(tmp_path: Path) -> None:
+    save_teacher(tmp_path / "two.safetensors", network(0, ("a", "b")))
+    common = {"model": str(tmp_path / "two.safetensors"), "teacher": str(tmp_path / "two.safetensors")}
+    common |= {"home": str(tmp_path / "home")}
+    scores, _ = run(settings(), **common, tasks=("representation",))
+    assert scores["representation/cka"] == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="knows 2 classes .a, b., but the data have 10"):
+        run(settings(), **common, tasks=("representation", "accuracy"))
+
+
+def publish_shufflenet(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put weights into torch's cache where torchvision looks for its smallest network's."""
+    torch.manual_seed(0)
+    published = build_network("torchvision:shufflenet_v2_x0_5", num_classes=1000, in_channels=3)
+    (folder / "hub" / "checkpoints").mkdir(parents=True)
+    state = published.network.state_dict()  # type: ignore[union-attr]
+    torch.save(state, folder / "hub" / "checkpoints" / "shufflenetv2_x0.5-f707e7126e.pth")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(folder / "hub"))
+
+
 def test_mlflow_is_left_alone_where_only_files_are_named() -> None:
     trained_here, given = settings(), settings(weights="teacher.safetensors")
     assert needs_registry(trained_here, EvaluateOptions(model="a.safetensors"))
@@ -182,6 +290,11 @@ def test_a_registered_student_is_held_against_the_teacher_of_its_config(tmp_path
     assert "another teacher" not in printed
     assert json.loads((tmp_path / "scores.json").read_text())["teacher"]["hash"] == teacher.hash
     assert scores["accuracy/ratio"] == pytest.approx(scores["accuracy/top1"] / scores["accuracy/teacher_top1"])
+
+    test = load_dataset(settings().dataset).test
+    assert test is not None
+    features, _ = run(settings(), **common, tasks=("representation",))  # neither of them is asked for its classes
+    assert features == score_beside(student, teacher, test, ("representation",), CPU)
 
     other = network(2)
     save_teacher(tmp_path / "other.safetensors", other)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from dfkd.tasks import TaskInput, evaluate
-from dfkd.tasks.representation import alignment, linear_cka, uniformity
+from dfkd.tasks.representation import alignment, linear_cka, on_the_sphere, uniformity
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -67,6 +67,9 @@ def test_views_of_real_images_differ(
     )  # fmt: skip
     first, second = evaluate(["representation"], given), evaluate(["representation"], given)
     assert first == second
+    features, alone = on_the_sphere(given.teacher, images, normalise=given.normalise, device="cpu")
+    assert len(features) == 12
+    assert alone == {name: first[f"representation/teacher_{name}"] for name in ("alignment", "uniformity")}
     assert 0 < first["representation/alignment"] < 4
     assert first["representation/cka"] < 0.999
 

@@ -11,8 +11,9 @@ from dfkd.data import ImageSet, load_dataset
 from dfkd.jobs.command import open_output
 from dfkd.jobs.console import Console
 from dfkd.jobs.environment import commit, versions
-from dfkd.jobs.evaluate import describe, described, facts_of, split_of, teacher_source
+from dfkd.jobs.evaluate import describe, facts_of, split_of
 from dfkd.jobs.evaluate_options import REGISTRY, EvaluateOptions
+from dfkd.jobs.evaluated_networks import described, teacher_source
 from dfkd.jobs.teacher import read_teacher
 from dfkd.settings.acceptance import AcceptanceSettings
 from dfkd.settings.experiment import ExperimentSettings

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from dfkd.assembly import choose_device
 from dfkd.data import ImageSet, RealData, load_dataset
@@ -17,12 +16,13 @@ from dfkd.jobs.command import open_output
 from dfkd.jobs.console import Console
 from dfkd.jobs.environment import commit, versions
 from dfkd.jobs.evaluate_options import REGISTRY, EvaluateOptions, needs_registry
+from dfkd.jobs.evaluated_networks import described, of_networks, read_network, teacher_source
 from dfkd.jobs.plain_json import plain_json
 from dfkd.jobs.probe_cache import known_probe_set
 from dfkd.jobs.students import count_parameters
-from dfkd.jobs.teacher import read_teacher, trained_before, training_key
-from dfkd.settings.experiment import ExperimentSettings, TeacherSettings
+from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import shareable
+from dfkd.settings.objectives import OF_FEATURES
 from dfkd.tasks import WITHOUT_LABELS, TaskInput, evaluate
 from dfkd.tasks.accuracy import top1
 from dfkd.tasks.binary import binary_scores
@@ -30,11 +30,14 @@ from dfkd.tasks.calibration import expected_calibration_error
 from dfkd.tasks.corruption import accuracies
 from dfkd.tasks.privacy import FEWEST_NON_MEMBERS
 from dfkd.tasks.protocol import predict_logits
+from dfkd.tasks.representation import on_the_sphere
 from dfkd.teachers import Teacher
 from dfkd.tracking.abandoned import end_abandoned_runs
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
-from dfkd.tracking.registry_reading import find_teacher, version_tags
+from dfkd.tracking.registry_reading import version_tags
+
+CKA = "representation/cka"  # what of that task compares with a teacher
 
 
 def run_evaluation(settings: ExperimentSettings, options: EvaluateOptions, console: Console) -> dict[str, float]:
@@ -53,11 +56,12 @@ def run_evaluation(settings: ExperimentSettings, options: EvaluateOptions, conso
             console.say(line)
     data = load_dataset(settings.dataset)
     images = split_of(data, options.split)
-    # A student is read as every trained network is; `Teacher` is a network with what is known of its data.
-    model = read_teacher(described(options.model, settings, tracking_uri), data, tracking_uri)
-    source = teacher_source(settings, options, data, tracking_uri)
-    teacher = None if source is None else read_teacher(source, data, tracking_uri)
     tasks = options.tasks or default_tasks(settings, data.num_classes)
+    # A student is read as every trained network is; `Teacher` is a network with what is known of its data.
+    read = partial(read_network, data=data, tasks=tasks, seed=settings.seed, tracking_uri=tracking_uri)
+    model = read(described(options.model, settings, tracking_uri))
+    source = teacher_source(settings, options, data, tracking_uri)
+    teacher = None if source is None else read(source)
     device = choose_device(settings)
     if teacher is None:
         scores = score_alone(model, images, tasks, device)
@@ -68,7 +72,9 @@ def run_evaluation(settings: ExperimentSettings, options: EvaluateOptions, conso
     console.show(f"  model    {describe(model)}")
     label = teacher.label if teacher else "teacher"
     console.show(f"  {label:<8} {describe(teacher) if teacher else 'none is known; --teacher names one'}")
-    said = [*notes(options.model, teacher, tracking_uri), *left_out(tasks, scores, images)]
+    networks = [model] if teacher is None else [model, teacher]
+    said = notes(options.model, teacher, tracking_uri) + of_networks(networks, data, tasks)
+    said += left_out(tasks, scores, images)
     said += of_privacy(scores, images)
     for note in said:
         console.show(f"  note     {note}")
@@ -89,40 +95,6 @@ def split_of(data: RealData, split: str) -> ImageSet:
     if split not in data.splits:
         raise ValueError(f"--split: {data.title} has no {split} images; it has {', '.join(data.splits)}.")
     return data.splits[split]
-
-
-def described(weights: str, settings: ExperimentSettings, tracking_uri: str) -> TeacherSettings:
-    """Return how to read a model: as it describes itself, else as the config's ``teacher`` says."""
-    if weights.startswith(REGISTRY):
-        describes_itself = "kind" in version_tags(weights, tracking_uri=tracking_uri)  # else somebody else's
-    else:
-        describes_itself = _describes_itself(Path(weights).expanduser())
-    if describes_itself:
-        return TeacherSettings(weights=weights)
-    return replace(settings.teacher, weights=weights, shifted=False)
-
-
-def _describes_itself(path: Path) -> bool:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return "architecture" in (file.metadata() or {})
-    except (OSError, SafetensorError):  # another kind of file, or a fault that `load_teacher` will name
-        return False
-
-
-def teacher_source(
-    settings: ExperimentSettings, options: EvaluateOptions, data: RealData, tracking_uri: str
-) -> TeacherSettings | None:
-    """Return where the teacher is: as the command says, else as the config says, else as the registry knows."""
-    if options.teacher is not None:
-        # Which images a file was trained on is not in it: what the config says of its teacher holds for this one too.
-        return replace(described(options.teacher, settings, tracking_uri), shifted=settings.teacher.shifted)
-    if settings.teacher.weights is not None:
-        return settings.teacher
-    if data.train is None:
-        return None
-    uri = find_teacher(tracking_uri, training_key(settings, data))
-    return None if uri is None else trained_before(settings, data, uri)
 
 
 def default_tasks(settings: ExperimentSettings, num_classes: int) -> tuple[str, ...]:
@@ -151,7 +123,10 @@ def score_beside(
         ValueError: if a task does not suit the data, or all of them need labels and there are none.
     """
     if images.labels is None and not set(tasks) & set(WITHOUT_LABELS):
-        raise ValueError(f"--task: {', '.join(tasks)} needs labels, and these images have none. Take 'agreement'.")
+        raise ValueError(
+            f"--task: {', '.join(tasks)} needs labels, and these images have none. "
+            f"What needs none: {', '.join(WITHOUT_LABELS)}."
+        )
     task_input = TaskInput(
         student=model.model.to(device).eval(),
         teacher=teacher.model.to(device).eval(),
@@ -170,10 +145,14 @@ def score_alone(model: Teacher, images: ImageSet, tasks: Sequence[str], device: 
     Raises:
         ValueError: if no task is left, because all of them compare with a teacher, or there are no labels.
     """
+    network, scores = model.model.to(device).eval(), dict[str, float]()
+    if "representation" in tasks:
+        _, found = on_the_sphere(network, images.images, normalise=model.normalise, device=device, what="model")
+        scores = {f"representation/{name}": value for name, value in found.items()}
+    if set(tasks) <= set(OF_FEATURES) or (scores and images.labels is None):
+        return scores
     labels = images.require_labels()
-    network = model.model.to(device).eval()
     logits = predict_logits(network, images.images, normalise=model.normalise, device=device)
-    scores: dict[str, float] = {}
     if "accuracy" in tasks:
         scores["accuracy/top1"] = top1(logits, labels)
     if "binary" in tasks and logits.shape[1] == 2:
@@ -203,11 +182,13 @@ def notes(model: str, teacher: Teacher | None, tracking_uri: str) -> list[str]:
 def left_out(tasks: Sequence[str], scores: Mapping[str, float], images: ImageSet) -> list[str]:
     """Return in words which tasks gave no score, and why."""
     missing = [task for task in tasks if not any(name.startswith(f"{task}/") for name in scores)]
+    without_teacher = "representation" in {*tasks} - {*missing} and CKA not in scores
+    found = [f"not scored: {CKA} (no teacher is known)"] if without_teacher else []
     if not missing:
-        return []
+        return found
     # Beside a teacher a task without labels is left out, alone one that compares; `binary` refuses other data there.
     why = "these images have no labels" if images.labels is None else "no teacher is known, or not two classes"
-    return [f"not scored: {', '.join(missing)} ({why})"]
+    return [f"not scored: {', '.join(missing)} ({why})", *found]
 
 
 def of_privacy(scores: Mapping[str, float], images: ImageSet) -> list[str]:

@@ -16,7 +16,7 @@ class EvaluateOptions:
     """Options of one evaluation.
 
     Attributes:
-        model: registry address or path of what is scored.
+        model: registry address, path or name (``torchvision:``, ``timm:``, ``untrained:``) of what is scored.
         split: of the data set.
         teacher: what to hold it against, named as the model is; None as the config says.
         tasks: None of them for the config's, or for all of a file of tasks on other data.

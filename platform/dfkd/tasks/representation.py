@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from dfkd.augmentation import augment
@@ -21,15 +23,41 @@ def representation(task_input: TaskInput) -> dict[str, float]:
     Alignment is that of two random views (shift and mirror) of each image: 0 is best. Uniformity is at most 0, and the
     lower the more of the sphere is used. Both say nothing alone: features that are all equal align perfectly.
     """
-    views = _views(task_input.images.images)
-    metrics: dict[str, float] = {}
-    features = {}
-    for name, prefix in (("student", ""), ("teacher", "teacher_")):
-        first, second = (_features(task_input, name, view) for view in views)
-        features[name] = _features(task_input, name, task_input.images.images)
-        metrics[f"representation/{prefix}alignment"] = alignment(first, second)
-        metrics[f"representation/{prefix}uniformity"] = uniformity(features[name])
-    return {"representation/cka": linear_cka(features["student"], features["teacher"])} | metrics
+    images, device = task_input.images.images, task_input.device
+    student, own = on_the_sphere(task_input.student, images, normalise=task_input.normalise, device=device)
+    teacher, theirs = on_the_sphere(
+        task_input.teacher, images, normalise=task_input.normalise_for_teacher, device=device, what="teacher"
+    )
+    metrics = {f"representation/{name}": value for name, value in own.items()}
+    metrics |= {f"representation/teacher_{name}": value for name, value in theirs.items()}
+    return {"representation/cka": linear_cka(student, teacher)} | metrics
+
+
+def on_the_sphere(
+    network: nn.Module,
+    images: Tensor,
+    *,
+    normalise: Callable[[Tensor], Tensor],
+    device: torch.device | str,
+    what: str = "student",
+) -> tuple[Tensor, dict[str, float]]:
+    """Return a network's features [N, D] of images, and their ``alignment`` and ``uniformity``: no teacher is needed.
+
+    Args:
+        network: a ``Backbone`` on ``device``.
+        images: [N, C, H, W] uint8, at least two.
+        normalise: maps images in [0, 1] to what the network takes.
+        device: where the network is.
+        what: the network is, for messages.
+
+    Raises:
+        ValueError: the network has no features, or there are fewer images.
+    """
+    first, second, features = (
+        predict_features(network, view, normalise=normalise, device=device, what=what)
+        for view in (*_views(images), images)
+    )
+    return features, {"alignment": alignment(first, second), "uniformity": uniformity(features)}
 
 
 def linear_cka(first: Tensor, second: Tensor) -> float:
@@ -77,12 +105,6 @@ def uniformity(features: Tensor) -> float:
 
 def _unit(features: Tensor) -> Tensor:
     return normalize(features.double(), dim=1)
-
-
-def _features(task_input: TaskInput, name: str, images: Tensor) -> Tensor:
-    network = task_input.student if name == "student" else task_input.teacher
-    normalise = task_input.normalise if name == "student" else task_input.normalise_for_teacher
-    return predict_features(network, images, normalise=normalise, device=task_input.device, what=name)
 
 
 def _views(images: Tensor) -> tuple[Tensor, Tensor]:

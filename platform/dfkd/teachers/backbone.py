@@ -23,16 +23,24 @@ from dfkd.teachers.weights import load_weights, read_safetensors
 
 UNTRAINED = "untrained:"
 NAMED = (TORCHVISION, TIMM, UNTRAINED)  # what a name begins with that is no address and no file
-UNTRAINED_CLASSES = 10  # its classifier is never asked
+UNTRAINED_CLASSES = 10  # unless its classifier is asked
 UNTRAINED_MEAN, UNTRAINED_STD = 0.5, 0.25  # about those of photographs
 
 
-def load_backbone(name: str, *, channels: int = 3, seed: int = 0, registry: Registry | None = None) -> Teacher:
+def load_backbone(
+    name: str,
+    *,
+    channels: int = 3,
+    num_classes: int = UNTRAINED_CLASSES,
+    seed: int = 0,
+    registry: Registry | None = None,
+) -> Teacher:
     """Return a network with features, on the CPU and in evaluation mode.
 
     Args:
         name: see above.
         channels: of the images, for an untrained network.
+        num_classes: K of an untrained network.
         seed: of an untrained network.
         registry: needed for ``models:/name@alias``.
 
@@ -40,7 +48,7 @@ def load_backbone(name: str, *, channels: int = 3, seed: int = 0, registry: Regi
         ValueError: if it cannot be had, does not say what it expects, or has no features to look at.
     """
     if name.startswith(UNTRAINED):
-        return _untrained(name.removeprefix(UNTRAINED), channels, seed)
+        return _untrained(name.removeprefix(UNTRAINED), channels, num_classes, seed)
     if name.startswith(TORCHVISION):
         return _torchvision(name)
     if name.startswith(TIMM):
@@ -86,14 +94,14 @@ def _description(metadata: Mapping[str, str], name: str) -> tuple[tuple[str, ...
         ) from error
 
 
-def _untrained(architecture: str, channels: int, seed: int) -> Teacher:
+def _untrained(architecture: str, channels: int, num_classes: int, seed: int) -> Teacher:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build_network(architecture, num_classes=UNTRAINED_CLASSES, in_channels=channels)
+        model = build_network(architecture, num_classes=num_classes, in_channels=channels)
     return Teacher(
         model=model.eval(),
         architecture=architecture,
-        class_names=numbered_classes(UNTRAINED_CLASSES),
+        class_names=numbered_classes(num_classes),
         image_shape=(channels, 32, 32),
         mean=(UNTRAINED_MEAN,) * channels,
         std=(UNTRAINED_STD,) * channels,

@@ -14,8 +14,9 @@ from dfkd.comparison.cost import PartCosts
 from dfkd.comparison.results import ResultsFolder, RunResult
 from dfkd.config.comparison import load_comparison
 from dfkd.data import load_dataset
-from dfkd.jobs.compare import check_data, check_networks, missing_runs
+from dfkd.jobs.compare import forget_failed, missing_runs
 from dfkd.jobs.comparing import Comparing, KnownCosts, cost_key
+from dfkd.jobs.comparison_checks import check_data, check_networks
 from dfkd.jobs.comparison_options import ComparisonOptions
 from dfkd.jobs.comparison_runs import PlannedRun, curve_of, result_of, seconds_of
 from dfkd.jobs.rehearsal import untrained_teacher
@@ -124,5 +125,8 @@ def test_what_ended_is_not_run_again_and_what_failed_only_if_wanted(tmp_path: Pa
     assert missing_runs(comparison, folder, options) == everything[2:]
     retried = dataclasses.replace(options, retry_failed=True)
     assert missing_runs(comparison, folder, retried) == everything[1:]
+    assert folder.has(names[1])  # to ask what is missing takes nothing away
+    forget_failed(folder)
+    assert [result.run for result in folder.results()] == names[:1]
     only = dataclasses.replace(options, only=("random_noise",))
     assert {run.row for run in missing_runs(comparison, folder, only)} == {"random_noise"}

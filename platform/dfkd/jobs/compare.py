@@ -6,30 +6,24 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 from dfkd.cluster.resources import check_fits, concurrent_trials, uses_gpu
 from dfkd.comparison.results import COMPLETE, ResultsFolder
 from dfkd.config.comparison import Comparison
-from dfkd.data import load_dataset
-from dfkd.data.real_data import RealData
 from dfkd.jobs.comparing import Comparing, TeacherOf
+from dfkd.jobs.comparison_checks import load_checked_data
 from dfkd.jobs.comparison_options import ComparisonOptions
 from dfkd.jobs.comparison_report import Reporter
 from dfkd.jobs.comparison_runs import execute_runs, plan_runs
 from dfkd.jobs.console import Console
 from dfkd.jobs.preparation import check_places, resolve_storage
 from dfkd.jobs.ray_cluster import connected
-from dfkd.jobs.rehearsal import untrained_teacher
 from dfkd.jobs.surroundings import default_storage
 from dfkd.jobs.teacher import obtain_teacher
 from dfkd.jobs.tuning import TUNING, tune
 from dfkd.settings.comparison import COLUMNS, RunName
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.objectives import ComparedObjective
-from dfkd.tasks.further_objectives import check_data as check_transfer_data
 from dfkd.tasks.further_objectives import check_teacher
-from dfkd.teachers import build_network
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.home import open_home, resolve_tracking_uri
 from dfkd.tracking.mlflow_tracker import MlflowTracking
@@ -53,6 +47,8 @@ def run_comparison(comparison: Comparison, options: ComparisonOptions, console: 
     """
     folder = ResultsFolder(options.results)
     names = missing_runs(comparison, folder, options)
+    if options.retry_failed:
+        forget_failed(folder)
     teachers = {(name.pair, name.teacher): comparison.experiment(name) for name in names}
     home = open_home(options.home)
     transfer = comparison.settings.transfer
@@ -96,14 +92,27 @@ def run_tuning(comparison: Comparison, options: ComparisonOptions, console: Cons
 
 
 def missing_runs(comparison: Comparison, folder: ResultsFolder, options: ComparisonOptions) -> list[RunName]:
-    """Return the runs that have no result, of the rows and columns that are wanted now."""
-    if options.retry_failed:
-        for result in folder.results():
-            if result.status != COMPLETE:
-                folder.forget(result.run)
+    """Return the runs that are still to do, of those that are wanted now; what failed is, if it is to be retried."""
+    failed = {result.run for result in folder.results() if result.status != COMPLETE} if options.retry_failed else ()
+    return [run for run in wanted_runs(comparison, options) if run in failed or not folder.has(run)]
+
+
+def wanted_runs(comparison: Comparison, options: ComparisonOptions) -> list[RunName]:
+    """Return the runs of the rows and columns that are wanted now, whether they have ended or not."""
     rows, columns = options.only or tuple(comparison.settings.methods), options.columns or COLUMNS
-    wanted = [run for run in comparison.runs() if run.row in rows and run.column in columns]
-    return [run for run in wanted if not folder.has(run)]
+    return [run for run in comparison.runs() if run.row in rows and run.column in columns]
+
+
+def forget_failed(folder: ResultsFolder) -> None:
+    """Remove the result of every run that failed."""
+    for result in folder.results():
+        if result.status != COMPLETE:
+            folder.forget(result.run)
+
+
+def runs_at_once(comparison: Comparison, options: ComparisonOptions) -> int | None:
+    """Return how many runs are wanted at a time; None takes as many as fit."""
+    return 1 if comparison.settings.budget.unit == "seconds" else options.at_once
 
 
 @contextmanager
@@ -117,10 +126,7 @@ def _comparing(
     *,
     transfer: Mapping[str, ComparedObjective],
 ) -> Iterator[tuple[Comparing, str]]:
-    """Give what every phase needs, and MLflow's address: a cluster, the data, and these teachers, made if needed.
-
-    The data of transfer tasks are looked at first: their scores come last.
-    """
+    """Give what every phase needs, and MLflow's address: a cluster, the data, and these teachers, made if needed."""
     first = next(comparison.runs())
     settings = comparison.resolve(first.row, pair=first.pair, teacher=first.teacher, seed=first.seed)
     tracking_uri = resolve_tracking_uri(options.tracking_uri, home=home)
@@ -129,14 +135,10 @@ def _comparing(
         check_fits(settings, 1)
         shared = options.storage or default_storage()
         check_places(tracking_uri=tracking_uri, storage=shared)
-        data = load_dataset(settings.dataset)
-        check_data(data, comparison)
-        check_networks(comparison, data)
+        data = load_checked_data(comparison, transfer)
         folder.claim(comparison)
-        student = untrained_teacher(settings.student.network, data)
-        check_transfer_data(transfer, student, images=data.test, split="test", where="transfer")
         name = str(folder.facts()["id"])
-        at_once = 1 if comparison.settings.budget.unit == "seconds" else options.at_once
+        wanted = runs_at_once(comparison, options)
         obtained = {
             which: obtain_teacher(experiment, data, home=home, tracking_uri=tracking_uri, console=console)
             for which, experiment in teachers.items()
@@ -152,37 +154,7 @@ def _comparing(
                 teachers=obtained,
                 console=console,
                 gpu=uses_gpu(settings),
-                at_once=concurrent_trials(settings, 1, wanted=at_once),
+                at_once=concurrent_trials(settings, 1, wanted=wanted),
             ),
             tracking_uri,
         )
-
-
-def check_networks(comparison: Comparison, data: RealData) -> None:
-    """Raise ValueError unless every pair's networks take the dataset's images; a teacher's own weights tell later."""
-    images = torch.zeros(2, *data.image_shape)
-    for pair, settings in zip(comparison.pairs, comparison.experiments(), strict=True):
-        architectures = {"student": settings.student.architecture}
-        if settings.teacher.weights is None:
-            architectures["teacher"] = str(settings.teacher.architecture)
-        for part, architecture in architectures.items():
-            where = f"pairs.{pair}.{part}" if pair else f"experiment.{part}"
-            try:
-                network = build_network(architecture, num_classes=data.num_classes, in_channels=data.image_shape[0])
-                with torch.inference_mode():
-                    network.eval()(images)
-            except (ValueError, RuntimeError) as error:
-                shape = "x".join(map(str, data.image_shape))
-                raise ValueError(
-                    f"{where}.architecture: '{architecture}' does not take '{data.title}', images of {shape}: {error}"
-                ) from None
-
-
-def check_data(data: RealData, comparison: Comparison) -> None:
-    """Raise ValueError unless there are labelled images to follow students on, to judge them by, and to learn from."""
-    for split, images in (("validation", data.validation), ("test", data.test)):
-        if images is None or images.labels is None:
-            raise ValueError(f"dataset: a comparison needs labelled {split} images, and '{data.title}' has none.")
-    for name, row in comparison.settings.methods.items():
-        if row.student == "from_labels" and (data.train is None or data.train.labels is None):
-            raise ValueError(f"methods.{name}: learns from labelled training images, and '{data.title}' has none.")

@@ -18,6 +18,7 @@ from dfkd.comparison.budget import RunCost, ScaledRun, cost_of, lengths_of
 from dfkd.comparison.cost import PartCosts
 from dfkd.comparison.results import COMPLETE, FAILED, Curve, RunResult
 from dfkd.config import SettingsError
+from dfkd.config.comparison import Comparison
 from dfkd.jobs.comparing import Comparing, KnownCosts, cost_key, find_costs, scale
 from dfkd.jobs.console import duration, percent
 from dfkd.jobs.environment import commit, versions
@@ -38,9 +39,10 @@ class PlannedRun:
     Attributes:
         name: which.
         unscaled: its settings before scaling.
-        scaled: and after; None where its parts could not even be counted, or where it is outside the budget.
+        scaled: and after; None where its parts could not even be counted, it is refused, or is outside the budget.
         costs: of its parts.
         student: "distilled", or what it is instead.
+        refusal: why its budget does not pay it; None where it does.
     """
 
     name: RunName
@@ -48,6 +50,7 @@ class PlannedRun:
     scaled: ScaledRun | None
     costs: KnownCosts
     student: str = "distilled"
+    refusal: str | None = None
 
     @property
     def is_distilled(self) -> bool:
@@ -61,6 +64,13 @@ def plan_runs(comparing: Comparing, names: Sequence[RunName]) -> list[PlannedRun
     Raises:
         SettingsError: a budget does not pay one epoch of a row; every such row is named.
     """
+    planned = scale_runs(comparing, names)
+    check_budgets(comparing.comparison, planned)
+    return planned
+
+
+def scale_runs(comparing: Comparing, names: Sequence[RunName]) -> list[PlannedRun]:
+    """Return these runs, scaled to their budgets, with a refusal where one does not pay."""
     comparison = comparing.comparison
     settings = {name: comparison.experiment(name) for name in names}
     students = {name: comparison.settings.methods[name.row].student for name in names}
@@ -71,9 +81,8 @@ def plan_runs(comparing: Comparing, names: Sequence[RunName]) -> list[PlannedRun
     }
     known = find_costs(comparing, counted)
     planned: list[PlannedRun] = []
-    problems: dict[str, None] = {}
     for name in names:
-        unscaled, scaled = settings[name], None
+        unscaled, scaled, refusal = settings[name], None, None
         if students[name] != "distilled":
             planned.append(
                 PlannedRun(name=name, unscaled=unscaled, scaled=None, costs=KnownCosts(), student=students[name])
@@ -84,11 +93,20 @@ def plan_runs(comparing: Comparing, names: Sequence[RunName]) -> list[PlannedRun
             try:
                 scaled = scale(comparing, unscaled, costs, fraction=name.fraction)
             except ValueError as error:
-                problems[f"methods.{name.row} ({name.column}): {error}"] = None
-        planned.append(PlannedRun(name=name, unscaled=unscaled, scaled=scaled, costs=costs))
+                refusal = str(error)
+        planned.append(PlannedRun(name=name, unscaled=unscaled, scaled=scaled, costs=costs, refusal=refusal))
+    return planned
+
+
+def check_budgets(comparison: Comparison, planned: Sequence[PlannedRun]) -> None:
+    """Raise SettingsError if a budget does not pay one epoch of a row; every such row is named, once a reason."""
+    problems: dict[str, None] = {}
+    for run in planned:
+        if run.refusal is not None:
+            of = ", ".join(filter(None, (run.name.column, run.name.pair)))
+            problems[f"methods.{run.name.row} ({of}): {run.refusal}"] = None
     if problems:
         raise SettingsError(comparison.where, problems)
-    return planned
 
 
 def execute_runs(comparing: Comparing, planned: Sequence[PlannedRun], hear: Hear) -> None:

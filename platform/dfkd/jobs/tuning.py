@@ -13,10 +13,12 @@ from dfkd.cluster.pool import Task
 from dfkd.config import SettingsError
 from dfkd.config.comparison import task_identity, without_places
 from dfkd.jobs.comparing import Comparing, cost_key, find_costs, scale
+from dfkd.jobs.comparison_runs import PlannedRun
 from dfkd.jobs.preparation import REPORT_KEYS, check_objective
 from dfkd.jobs.probe_cache import obtain_probe_set
 from dfkd.search.row_study import RowStudy
 from dfkd.search.tuning_ranges import own_point
+from dfkd.settings.comparison import RunName
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import settings_key, to_dict
 from dfkd.settings.search import Scalar
@@ -34,13 +36,7 @@ def tune(comparing: Comparing, home: Path) -> None:
         ValueError: trials that are there already were run under other settings.
     """
     comparison, tuning = comparing.comparison, _tuning(comparing)
-    if tuning.transfer is None:
-        check_objective(
-            tuning.objective, settings_at(comparing, comparison.tuned_rows[0], {}, tuning.seeds[0]), comparing.data
-        )
-    tuned = comparing.folder.tuned()
-    studies = {row: _study(comparing, row, tuned.get(row)) for row in comparison.tuned_rows}
-    probe = None
+    studies, tuned, probe = open_studies(comparing), comparing.folder.tuned(), None
     if tuning.transfer is None and tuning.objective.needs == "no real image":
         probe = obtain_probe_set(comparing.teachers[comparison.pairs[0], tuning.teacher], home)
     while waiting := {row: study for row, study in studies.items() if len(study.log) < tuning.trials}:
@@ -54,36 +50,74 @@ def tune(comparing: Comparing, home: Path) -> None:
         comparing.folder.note_tuned(tuned)
 
 
+def open_studies(comparing: Comparing) -> dict[str, RowStudy]:
+    """Return every row's search, new or as it was left.
+
+    Raises:
+        ValueError: the data cannot judge trials, or some were run under other settings.
+    """
+    comparison, tuning, tuned = comparing.comparison, _tuning(comparing), comparing.folder.tuned()
+    if tuning.transfer is None:
+        first = settings_at(comparing, comparison.tuned_rows[0], {}, tuning.seeds[0])
+        check_objective(tuning.objective, first, comparing.data)
+    return {row: _study(comparing, row, tuned.get(row)) for row in comparison.tuned_rows}
+
+
+def scale_trials(comparing: Comparing, points: Mapping[str, Point]) -> list[PlannedRun]:
+    """Return the runs of one trial of each row, one a seed; unscaled where a point's rounds are too long to be paid.
+
+    Args:
+        comparing: the comparison.
+        points: by row.
+
+    Raises:
+        ValueError: parts of a row could not be run; a ``SettingsError`` where not even its own point is paid.
+    """
+    tuning, pair = _tuning(comparing), comparing.comparison.pairs[0]
+    names = [
+        RunName(pair=pair, fraction=tuning.fraction, row=row, column="tuned", teacher=tuning.teacher, seed=seed)
+        for row in points
+        for seed in tuning.seeds
+    ]
+    runs = {name: settings_at(comparing, name.row, points[name.row], name.seed) for name in names}
+    teacher = pair, tuning.teacher
+    costs = find_costs(comparing, {cost_key(settings, coarse=True): (settings, teacher) for settings in runs.values()})
+    planned = []
+    for name, settings in runs.items():
+        known, scaled, refusal = costs[cost_key(settings, coarse=True)], None, None
+        if known.error is not None:
+            raise ValueError(f"methods.{name.row}: {known.error}")
+        try:
+            scaled = scale(comparing, settings, known, fraction=tuning.fraction)
+        except ValueError as error:
+            if points[name.row] == own_point(comparing.comparison, name.row):
+                raise SettingsError(comparing.comparison.where, [f"methods.{name.row}: {error}"]) from None
+            refusal = str(error)
+        planned.append(PlannedRun(name=name, unscaled=settings, scaled=scaled, costs=known, refusal=refusal))
+    return planned
+
+
 def _values(comparing: Comparing, points: Mapping[str, Point], probe: Any) -> dict[str, float | None]:
     """Run one trial of each row, under every seed of the tuning; return its mean objective, None if a run failed."""
-    tuning, pair = _tuning(comparing), comparing.comparison.pairs[0]
-    teacher = pair, tuning.teacher
-    runs = {
-        (row, seed): settings_at(comparing, row, point, seed) for row, point in points.items() for seed in tuning.seeds
-    }
-    costs = find_costs(comparing, {cost_key(settings, coarse=True): (settings, teacher) for settings in runs.values()})
+    tuning = _tuning(comparing)
     found: dict[str, list[float | None]] = {row: [] for row in points}
     tasks = []
-    for name, settings in runs.items():
-        known = costs[cost_key(settings, coarse=True)]
-        if known.error is not None:
-            raise ValueError(f"methods.{name[0]}: {known.error}")
-        try:
-            scaled = scale(comparing, settings, known, fraction=tuning.fraction).settings
-        except ValueError as error:  # the point's rounds are so long that the budget pays none
-            if points[name[0]] == own_point(comparing.comparison, name[0]):
-                raise SettingsError(comparing.comparison.where, [f"methods.{name[0]}: {error}"]) from None
-            found[name[0]].append(None)
+    for run in scale_trials(comparing, points):
+        if run.scaled is None:
+            found[run.name.row].append(None)
             continue
+        scaled = run.scaled.settings
         uri = f"{comparing.storage.rstrip('/')}/tuning/{settings_key(scaled)}"
-        materials = comparing.materials(settings, teacher, probe=probe, test=False)
+        teacher = run.name.pair, run.name.teacher
+        materials = comparing.materials(run.unscaled, teacher, probe=probe, test=False)
         transfer = {TUNING: tuning.transfer} if tuning.transfer is not None else {}
-        tasks.append(Task(name=(*name, uri), function=run_measured, arguments=(scaled, materials, uri, transfer)))
+        name = run.name.row, uri
+        tasks.append(Task(name=name, function=run_measured, arguments=(scaled, materials, uri, transfer)))
     for finished in comparing.run(tasks):
         measured: Measured | None = finished.value
         good = measured is not None and measured.error is None
         report = measured.reports[-1] if measured is not None and good else {}
-        row, _, uri = finished.name
+        row, uri = finished.name
         key = f"{PREFIX}{TUNING}" if tuning.transfer is not None else REPORT_KEYS[tuning.objective.metric]
         found[row].append(report.get(key))
         CheckpointStore(uri).remove()

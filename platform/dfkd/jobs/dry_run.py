@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-
-import torch
-
-from dfkd.assembly import build_student, choose_device
-from dfkd.cluster.resources import trials_that_fit
+from dfkd.assembly import build_student
 from dfkd.config import look_up
 from dfkd.jobs.console import Console, duration
 from dfkd.jobs.distill import DistillOptions, known_storage
 from dfkd.jobs.dry_run_checks import NEW_NAME, Checked, check_distillation, check_search
 from dfkd.jobs.epoch_seconds import EpochSeconds, time_epochs
+from dfkd.jobs.plan_lines import (
+    Line,
+    at_once_here,
+    at_once_in_words,
+    data_in_words,
+    device_in_words,
+    epochs_in_words,
+    range_in_words,
+    show_plan,
+)
 from dfkd.jobs.search_folder import TRIAL_RECORDS, SearchFolder, storage_for
 from dfkd.jobs.search_options import SearchOptions
 from dfkd.jobs.students import count_parameters
@@ -22,11 +26,8 @@ from dfkd.jobs.trial_records import TrialRecords
 from dfkd.search.space import CHECK_WORKERS, SearchSpace
 from dfkd.settings.experiment import ExperimentSettings
 from dfkd.settings.identity import to_dict
-from dfkd.settings.search import CategoricalChoices, ParameterRange
 from dfkd.tracking.credentials import without_credentials
 from dfkd.tracking.home import open_home, resolve_tracking_uri
-
-Line = tuple[str, str]
 
 
 def show_search_plan(space: SearchSpace, options: SearchOptions, console: Console) -> None:
@@ -41,7 +42,7 @@ def show_search_plan(space: SearchSpace, options: SearchOptions, console: Consol
     settings, searched = space.resolve({}), space.settings
     ended = _ended_trials(earlier) if earlier else 0
     lines, seconds = _experiment(settings, checked, console, threads=1)
-    trials_at_once = _at_once(settings, searched.concurrency)
+    trials_at_once = at_once_here(settings, searched.concurrency)
     check = space.checks_workers and not ended
     left = seconds_left(
         mean_seconds=seconds.of_run(settings),
@@ -57,10 +58,9 @@ def show_search_plan(space: SearchSpace, options: SearchOptions, console: Consol
     checks += [f"{by_sampler} searched by {searched.sampler.in_words(by_sampler)}"]
     folder = earlier.path if earlier else f"{home}/searches/{searched.name}-<time>"
     storage = storage_for(options.storage, earlier) or f"{home}/searches"
-    at_once = f"{trials_at_once} at a time here" if trials_at_once else "as many at a time as the cluster allows"
     before = f", {ended} of which have ended" if ended else ""
     lines = [
-        ("trials", f"{searched.trials} ({', '.join(checks)}){before}; {at_once}"),
+        ("trials", f"{searched.trials} ({', '.join(checks)}){before}; {at_once_in_words(trials_at_once)}"),
         *lines,
         ("objective", f"{', '.join(f'{name} ({goal})' for name, goal in searched.goals.items())}"),
         ("needs", searched.objective.needs),
@@ -72,7 +72,7 @@ def show_search_plan(space: SearchSpace, options: SearchOptions, console: Consol
         ("time", f"about {duration(left)} for the trials, {seconds.sentence()}"),
         ("", "besides: the teacher if it is to be trained, the probe set, the noise floor, the start of Ray"),
     ]
-    _show(f"plan of the search '{searched.name}'", lines, console)
+    show_plan(f"plan of the search '{searched.name}'", lines, console)
 
 
 def show_distillation_plan(settings: ExperimentSettings, options: DistillOptions, console: Console) -> None:
@@ -97,7 +97,7 @@ def show_distillation_plan(settings: ExperimentSettings, options: DistillOptions
         *_outcome(options.json_file),
         ("time", f"about {duration(seconds.of_run(settings))} of distillation, {seconds.sentence()}"),
     ]
-    _show("plan of the distillation", lines, console)
+    show_plan("plan of the distillation", lines, console)
 
 
 def _experiment(
@@ -108,16 +108,13 @@ def _experiment(
     console.say("timing an epoch of each kind with the default settings")
     seconds = time_epochs(settings, materials, threads=threads)
     student = count_parameters(build_student(settings, materials.teacher))
-    steps = f"{settings.distillation.steps_per_epoch} steps of {settings.distillation.batch_size} images"
-    images = ", ".join(f"{name} {len(split):,}" for name, split in data.splits.items()) or "no images"
-    device = "a GPU" if _on_gpu(settings) else "a CPU"
     return [
-        ("workers", f"{settings.workers} a run, each with {device}"),
+        ("workers", f"{settings.workers} a run, each with {device_in_words(settings)}"),
         ("teacher", checked.teacher_in_words),
         ("student", f"{settings.student.network}, {student:,} parameters"),
-        ("data", f"{data.title}: {images}; {'x'.join(map(str, data.image_shape))}, {data.num_classes} classes"),
+        ("data", data_in_words(data)),
         ("method", settings.synthesis.TITLE),
-        ("epochs", f"{settings.warm_up_epochs} of warm-up, {settings.distillation.epochs} of {steps}"),
+        ("epochs", epochs_in_words(settings)),
     ], seconds
 
 
@@ -126,39 +123,13 @@ def _ended_trials(folder: SearchFolder) -> int:
     return sum(record.status in ("complete", "stopped", "failed") for record in records)
 
 
-def _on_gpu(settings: ExperimentSettings) -> bool:
-    """Whether epochs are timed on a GPU here; ``cluster.resources.uses_gpu`` asks Ray what a worker gets."""
-    return choose_device(settings).type == "cuda"
-
-
-def _at_once(settings: ExperimentSettings, wanted: int | None) -> int | None:
-    """Return how many trials run at a time on this machine; None where a cluster decides.
-
-    ``cluster.resources.concurrent_trials`` asks Ray for the devices, which would have to be started.
-    """
-    if os.environ.get("RAY_ADDRESS"):
-        return wanted
-    devices = torch.cuda.device_count() if _on_gpu(settings) else os.cpu_count() or 1
-    return trials_that_fit(devices, settings.workers, wanted=wanted)
-
-
 def _ranges(space: SearchSpace) -> list[Line]:
     default = to_dict(space.resolve({}))
     return [
-        ("" if place else "searched", f"{path}: {_in_words(parameter)} (default {look_up(default, path)})")
+        ("" if place else "searched", f"{path}: {range_in_words(parameter)} (default {look_up(default, path)})")
         for place, (path, parameter) in enumerate(space.settings.parameters.items())
     ]
 
 
-def _in_words(parameter: ParameterRange) -> str:
-    if isinstance(parameter, CategoricalChoices):
-        return ", ".join(map(str, parameter.choices))
-    return f"{parameter.low:g} to {parameter.high:g}, {parameter.type.replace('_', ' ')}"
-
-
 def _outcome(json_file: str | None) -> list[Line]:
     return [] if json_file is None else [("", f"the outcome to {json_file}")]
-
-
-def _show(title: str, lines: Sequence[Line], console: Console) -> None:
-    console.show("\n".join([f"{title}; nothing was started", *(f"  {name:<10} {words}" for name, words in lines)]))

@@ -122,7 +122,7 @@ def check_experiments(
     if objective is not None:
         check_objective(objective, settings, data)
     vectors = embed_all(experiments, data.class_names)
-    teacher, in_words, exists = _teacher(settings, data, tracking_uri, retrain=retrain)
+    teacher, in_words, exists = teacher_or_stand_in(settings, data, tracking_uri, retrain=retrain)
     materials = Materials(
         teacher=teacher, validation=data.validation, images=load_images(settings, data), label_embeddings=vectors
     )
@@ -131,10 +131,20 @@ def check_experiments(
     return Checked(data=data, materials=materials, teacher_in_words=in_words, exists=exists)
 
 
-def _teacher(
+def teacher_or_stand_in(
     settings: ExperimentSettings, data: RealData, tracking_uri: str, *, retrain: bool
 ) -> tuple[Teacher, str, bool]:
-    """Return the teacher, or an untrained network in its place; which it is in words; and whether it exists."""
+    """Return the teacher, or an untrained network in its place; which it is in words; and whether it exists.
+
+    Args:
+        settings: the experiment.
+        data: its real images.
+        tracking_uri: where MLflow is; asked for a teacher that was trained before, or is given by its address there.
+        retrain: look for none that was trained before.
+
+    Raises:
+        ValueError: it cannot be had, does not fit the data, or can neither be found nor trained.
+    """
     found = find_existing_teacher(settings, data, tracking_uri=tracking_uri, retrain=retrain)
     if found is not None:
         teacher, uri = found

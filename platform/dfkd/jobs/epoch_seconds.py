@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dfkd.assembly import Materials, StudentEvaluation, build_distillation, choose_device
+from dfkd.assembly import Judged, Materials, StudentEvaluation, build_distillation, choose_device
 from dfkd.distillation import distill
 from dfkd.settings.experiment import ExperimentSettings
 
@@ -56,13 +56,25 @@ def time_epochs(settings: ExperimentSettings, materials: Materials, *, threads: 
         label_embeddings=materials.label_embeddings.get(settings.label_embeddings),
         world_size=settings.workers,
     )
-    epochs, evaluate = distill(run), StudentEvaluation(run, settings, materials)
-    with _threads(threads):
+    epochs = distill(run)
+    with limited_threads(threads):
         warm_up = _seconds(lambda: next(epochs)) if settings.warm_up_epochs else 0.0
         run.epoch = settings.warm_up_epochs
         learning = _seconds(lambda: next(epochs))
-        evaluate()  # asks the teacher, once in a run
-        return EpochSeconds(warm_up=warm_up, learning=learning, judging=_seconds(evaluate))
+        return EpochSeconds(warm_up=warm_up, learning=learning, judging=time_judging(run, settings, materials))
+
+
+def time_judging(run: Judged, settings: ExperimentSettings, materials: Materials) -> float:
+    """Return the seconds of one evaluation of the student after an epoch; not of the first, which asks the teacher.
+
+    Args:
+        run: whose student.
+        settings: its tasks.
+        materials: real images, and the probe set where it is to be judged on that too.
+    """
+    evaluate = StudentEvaluation(run, settings, materials)
+    evaluate()
+    return _seconds(evaluate)
 
 
 def _seconds(action: Callable[[], object]) -> float:
@@ -74,7 +86,8 @@ def _seconds(action: Callable[[], object]) -> float:
 
 
 @contextmanager
-def _threads(number: int | None) -> Iterator[None]:
+def limited_threads(number: int | None) -> Iterator[None]:
+    """Have torch use so many threads of the CPU for as long as the block lasts; None: as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(number or before)
     try:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -95,6 +96,25 @@ def test_the_parts_add_up_to_what_a_whole_run_counts(
     # Of PRE-DFKD the share of recalled images is whole at every batch size; SpaceshipNet draws its ways by chance.
     exact = {"pre_dfkd": 0.05, "spaceshipnet": 0.05}.get(method, 1e-6)
     assert predicted == pytest.approx(counted_in_full(settings, materials), rel=exact)
+
+
+@pytest.mark.parametrize("method", ["cae", "cmi", "dafl", "spaceshipnet"])
+def test_what_a_teacher_has_learnt_changes_no_count(
+    tiny_settings: Settings, tiny_materials: Materials, method: str
+) -> None:
+    """A plan counts with an untrained network in place of a teacher that is yet to be trained."""
+    settings = tiny_settings(batch_size=24, generator_steps=5, bank_capacity=200)
+    if method != "cae":
+        settings = dataclasses.replace(settings, synthesis=METHODS[method])
+    assert tiny_materials.validation is not None
+    materials = dataclasses.replace(tiny_materials, images=tiny_materials.validation.images)
+    model = copy.deepcopy(materials.teacher.model)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(-3.0)
+    other = dataclasses.replace(materials, teacher=dataclasses.replace(materials.teacher, model=model, hash=""))
+    assert other.teacher.hash != materials.teacher.hash
+    assert count_macs(settings, other) == count_macs(settings, materials)
 
 
 def test_operations_are_counted_as_torch_does() -> None:

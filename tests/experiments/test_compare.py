@@ -149,9 +149,11 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("mistake", REFUSED)
-def test_what_cannot_be_compared_is_told_at_once(run: Run, tmp_path: Path, mistake: str) -> None:
+@pytest.mark.parametrize("only", [(), ("--dry-run",)], ids=["run", "dry run"])
+def test_what_cannot_be_compared_is_told_at_once(run: Run, tmp_path: Path, mistake: str, only: tuple[str, ...]) -> None:
     overrides, message = REFUSED[mistake]
     sets = [part for override in overrides for part in ("--set", override)]
-    done = run("compare.py", str(SMOKE), *sets, "--home", str(tmp_path / "h"), "--results", str(tmp_path / "r"))
+    places = ("--home", str(tmp_path / "h"), "--results", str(tmp_path / "r"))
+    done = run("compare.py", str(SMOKE), *sets, *places, *only)
     assert done.status == 2 and re.search(message, done.errors), done.errors
     assert "Traceback" not in done.errors and not list(tmp_path.iterdir())

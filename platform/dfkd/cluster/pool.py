@@ -74,9 +74,26 @@ def run_tasks(tasks: Sequence[Task[Name]], *, gpu: bool, at_once: int) -> Iterat
             ray.cancel(reference, force=True)
 
 
+def run_here(tasks: Sequence[Task[Name]]) -> Iterator[Finished[Name]]:
+    """Run tasks without a cluster, in this process and one after the other, and yield each as ``run_tasks`` would.
+
+    Args:
+        tasks: whose arguments are values, not references.
+    """
+    for task in tasks:
+        try:
+            finished = Finished(name=task.name, value=task.function(*task.arguments))
+        except Exception as error:  # whatever it raises is its outcome, as on a cluster
+            finished = Finished(name=task.name, error=_in_one_line(error))
+        yield finished
+
+
 def _finished(task: Task[Name], reference: Any) -> Finished[Name]:
     try:
         return Finished(name=task.name, value=ray.get(reference))
     except ray.exceptions.RayError as error:
-        cause = getattr(error, "cause", None) or error
-        return Finished(name=task.name, error=f"{type(cause).__name__}: {' '.join(str(cause).split())}"[:500])
+        return Finished(name=task.name, error=_in_one_line(getattr(error, "cause", None) or error))
+
+
+def _in_one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from dfkd.assembly import Materials, load_images
-from dfkd.cluster.pool import Finished, Task, run_tasks, share
+from dfkd.cluster.pool import Finished, Task, run_here, run_tasks, share
 from dfkd.comparison.budget import ScaledRun, scale_to_budget
 from dfkd.comparison.cost import PartCosts, count_macs, time_parts
 from dfkd.comparison.results import ResultsFolder
@@ -39,6 +39,7 @@ class Comparing:
         console: what a person reads.
         gpu: whether every run has a GPU.
         at_once: runs at a time.
+        dry: tasks run in this process, where only parts of runs are tried, and the folder is read alone.
     """
 
     comparison: Comparison
@@ -49,12 +50,13 @@ class Comparing:
     console: Console
     gpu: bool
     at_once: int
+    dry: bool = False
     _shared: dict[Any, Any] = field(default_factory=dict)
 
     def materials(
         self, settings: ExperimentSettings, teacher: TeacherOf, *, probe: ProbeSet | None = None, test: bool = True
     ) -> Any:
-        """Return a reference to what a run works on, put where every node can read it once.
+        """Return a reference to what a run works on, put where every node can read it once; itself in a dry run.
 
         Args:
             settings: of the run.
@@ -72,7 +74,7 @@ class Comparing:
                 test=self.data.test if test else None,
                 images=load_images(settings, self.data),
             )
-            self._shared[key] = share(materials)
+            self._shared[key] = materials if self.dry else share(materials)
         return self._shared[key]
 
     def labelled_images(self, student: str) -> Any:
@@ -85,7 +87,7 @@ class Comparing:
 
     def run(self, tasks: Sequence[Task[Name]]) -> Iterator[Finished[Name]]:
         """Run tasks, as many at once as this comparison allows, and yield each as it ends."""
-        return run_tasks(tasks, gpu=self.gpu, at_once=self.at_once)
+        return run_here(tasks) if self.dry else run_tasks(tasks, gpu=self.gpu, at_once=self.at_once)
 
     @property
     def unit(self) -> str:
@@ -150,7 +152,8 @@ def find_costs(
         if known[key].error is None:
             method = missing[key][0].synthesis.method
             remembered[key] = {"method": method} | dataclasses.asdict(known[key])
-            comparing.folder.note_costs(remembered)
+            if not comparing.dry:
+                comparing.folder.note_costs(remembered)
     return known
 
 

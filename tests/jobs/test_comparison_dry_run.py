@@ -106,7 +106,7 @@ def test_a_comparisons_plan_says_what_is_run_and_starts_nothing(options: Compari
     assert (found["columns"], found["seeds"]) == (["preset"], ["0, 1"])
     assert found["pairs"] == ["teacher digits_teacher, student digits_student"]
     assert found["budget"] == ["2e+10 multiply-accumulates a run, times 1, 0.5"]
-    assert found["score"] == ["accuracy, all against 'cae'; transfer tasks: ten_shot"]
+    assert found["score"] == ["accuracy, all against 'cae'; transfer tasks: similar, sure, ten_shot"]
     assert found["runs"] == ["12 in all, 0 are there, 12 to do; 1 at a time here, each with a CPU"]
     (teacher,) = found["teachers"]
     assert teacher.startswith("to be trained for 3 epochs and registered as models:/digits-teacher (digits_teacher, ")

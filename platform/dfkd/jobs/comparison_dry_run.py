@@ -27,7 +27,7 @@ from dfkd.jobs.surroundings import default_storage
 from dfkd.jobs.teacher import try_given_teacher
 from dfkd.jobs.tuning import TUNING, open_studies, scale_trials
 from dfkd.search.tuning_ranges import own_point
-from dfkd.settings.objectives import TransferObjective
+from dfkd.settings.objectives import ComparedObjective
 from dfkd.teachers import Teacher
 from dfkd.tracking.credentials import without_credentials
 from dfkd.tracking.home import open_home, resolve_tracking_uri
@@ -89,7 +89,7 @@ def _prepare(
     options: ComparisonOptions,
     console: Console,
     teachers: Sequence[TeacherOf],
-    transfer: Mapping[str, TransferObjective],
+    transfer: Mapping[str, ComparedObjective],
 ) -> tuple[Comparing, dict[str, str]]:
     """Return a comparison that runs nothing but parts, here, and each pair's teacher in words.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from dfkd.settings.checks import check_at_least, check_each, check_positive
+from dfkd.settings.checks import check_at_least, check_each, check_positive, check_share
 from dfkd.settings.synthesis.method import OnlineSettings
 
 
@@ -47,8 +47,7 @@ class RelationSettings:
     def __post_init__(self) -> None:
         check_positive("temperature", self.temperature)
         check_at_least("queue_length", self.queue_length, 1)
-        if not 0 < self.ring_share <= 1:
-            raise ValueError(f"ring_share: expected a share in (0, 1], got {self.ring_share!r}.")
+        check_share("ring_share", self.ring_share)
         begin, end = self.ring_moves
         if not 0 <= begin < end <= 1:
             raise ValueError(f"ring_moves: expected two rising shares in [0, 1], got {list(self.ring_moves)}.")

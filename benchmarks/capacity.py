@@ -26,7 +26,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import floor
+import config_benchmark
+import network_passes
 import torch
 from ray.tune.schedulers import ASHAScheduler
 from scaling import predicted_step
@@ -94,8 +95,8 @@ def read(name: str) -> dict[str, Any]:
 
 def student_bytes(settings: ExperimentSettings) -> int:
     """Return the bytes of the student's weights, which is also those of its gradients."""
-    shape = floor.shape_of(settings, (3, 224, 224))
-    _, student = floor.networks(settings, shape, torch.device("cpu"))
+    shape = config_benchmark.shape_of(settings, (3, 224, 224))
+    _, student = network_passes.networks(settings, shape, torch.device("cpu"))
     return sum(4 * weights.numel() for weights in student.parameters())
 
 
@@ -105,7 +106,7 @@ def epoch_seconds(
     """Return the seconds of steps and epochs; ``noise_epoch`` is of the noise floor, which takes one GPU."""
     synthesis: Any = settings.synthesis
     distillation, workers = settings.distillation, settings.workers
-    channels, height, width = floor.shape_of(settings, (3, 224, 224))
+    channels, height, width = config_benchmark.shape_of(settings, (3, 224, 224))
     image = image_seconds(arguments)
     generator = synthesis.batch_size * image["synthesis"] / known["synthesis_share_of_floor"]
     student = image["teacher"] + image["student"]

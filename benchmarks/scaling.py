@@ -30,7 +30,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import floor
+import config_benchmark
+import network_passes
 import torch
 import torch.distributed as dist
 from scipy import integrate, stats
@@ -49,7 +50,7 @@ GPUS = (8, 16, 32, 64, 128, 256, 512)
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    floor.add_arguments(parser)
+    config_benchmark.add_arguments(parser)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="counts to measure; 1 always is")
     parser.add_argument("--threads", type=int, default=1, help="of each worker")
     parser.add_argument("--share", type=float, default=0.1, help="of an epoch's rounds and steps, for short runs")
@@ -79,7 +80,7 @@ def work(arguments: argparse.Namespace) -> None:
     rank, world, talks, folder = task["rank"], task["world"], task["talks"], Path(task["folder"])
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world)
     settings = settings_of(arguments, world, task["mode"])
-    device, shape = choose_device(settings), floor.shape_of(settings, arguments.image_shape)
+    device, shape = choose_device(settings), config_benchmark.shape_of(settings, arguments.image_shape)
     parallel: dict[str, Any] = {"rank": rank, "world_size": world}
     if talks and world > 1:
         session = ParallelSession(device, lambda report: None, store=None)  # type: ignore[arg-type]
@@ -145,10 +146,10 @@ def measure(arguments: argparse.Namespace, workers: int, mode: str, *, talks: bo
 
 def images_per_second(settings: ExperimentSettings, facts: dict[str, Any]) -> dict[str, float]:
     """Return the global throughput of both parts of an epoch."""
-    made = floor.generator_steps_of(settings) * getattr(settings.synthesis, "batch_size", 0)
+    made = network_passes.generator_steps_of(settings) * getattr(settings.synthesis, "batch_size", 0)
     return {
         "synthesis": made / facts["synthesis"],
-        "distillation": floor.steps_of(settings) * settings.distillation.batch_size / facts["distillation"],
+        "distillation": network_passes.steps_of(settings) * settings.distillation.batch_size / facts["distillation"],
     }
 
 
@@ -229,7 +230,7 @@ def main() -> None:
         "predicted_weak_efficiency": {n: arguments.gpu_step / seconds for n, seconds in steps.items()},
         "threads_of_a_worker": arguments.threads,
     }
-    floor.write(facts | floor.surroundings(torch.device("cpu")), arguments.json)
+    config_benchmark.write(facts | config_benchmark.surroundings(torch.device("cpu")), arguments.json)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import config_benchmark
 import floor
+import network_passes
+import pass_timing
 import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
@@ -57,13 +60,13 @@ def short_epochs(settings: ExperimentSettings, share: float) -> ExperimentSettin
         settings,
         synthesis=synthesis,
         distillation=longer,
-        label_embeddings=LabelEmbeddingSettings(name="orthogonal", width=floor.LATENT_WIDTH),
+        label_embeddings=LabelEmbeddingSettings(name="orthogonal", width=network_passes.LATENT_WIDTH),
     )
 
 
 def untrained_teacher(settings: ExperimentSettings, shape: tuple[int, int, int], device: torch.device) -> Teacher:
     """Return a teacher whose BatchNorm has statistics of its own; its weights do not change its speed."""
-    model, _ = floor.networks(settings, shape, device)
+    model, _ = network_passes.networks(settings, shape, device)
     with torch.no_grad():
         model.train()(torch.randn(64, *shape, device=device))
     classes = tuple(map(str, range(len(settings.dataset.class_names or ()) or 10)))
@@ -178,7 +181,7 @@ def peak_memory(device: torch.device) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    floor.add_arguments(parser)
+    config_benchmark.add_arguments(parser)
     parser.add_argument("--share", type=float, default=0.5, help="of an epoch's rounds and steps, for short runs")
     parser.add_argument("--repeats", type=int, default=3, help="how often floor and run are measured, in turn")
     arguments = parser.parse_args()
@@ -186,14 +189,14 @@ def main() -> None:
         parser.error("--bf16: runs compute in float32, so only floor.py takes it")
     keep_freed_memory()  # as every worker does; the floor gains from it too
     settings, _ = load_experiment(arguments.config, arguments.set)
-    device, shape = choose_device(settings), floor.shape_of(settings, arguments.image_shape)
+    device, shape = choose_device(settings), config_benchmark.shape_of(settings, arguments.image_shape)
     small = short_epochs(settings, arguments.share)
     teacher = untrained_teacher(settings, shape, device)
     run = build_distillation(small, teacher, device=device)
     epochs, share = warmed_up(run), arguments.seconds / (2 * arguments.repeats + 1)
     measure_epochs(epochs, seconds=share)
     peak = peak_memory(device)  # before the floor takes memory of its own
-    bare_passes, limits = floor.Floor(small, shape, compiled=not arguments.no_compile), floor.ceilings(device)
+    bare_passes, limits = floor.Floor(small, shape, compiled=not arguments.no_compile), pass_timing.ceilings(device)
     shares: dict[str, list[float]] = {part: [] for part in SHARES}
     seconds: dict[str, list[float]] = {part: [] for part in SHARES}
     for _ in range(arguments.repeats):
@@ -203,7 +206,7 @@ def main() -> None:
             seconds[part].append(value)
     parts = measure_parts(run, epochs)
     taken = {part: statistics.median(values) for part, values in seconds.items()}
-    steps, generator_steps = floor.steps_of(small), floor.generator_steps_of(small)
+    steps, generator_steps = network_passes.steps_of(small), network_passes.generator_steps_of(small)
     facts = {
         "distillation_share_of_floor": statistics.median(shares["distillation"]),
         "synthesis_share_of_floor": statistics.median(shares["synthesis"]),
@@ -219,7 +222,7 @@ def main() -> None:
         "image_shape": shape,
         "floor": bare,  # of the last repeat
     }
-    floor.write(facts | floor.surroundings(device), arguments.json)
+    config_benchmark.write(facts | config_benchmark.surroundings(device), arguments.json)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from _bootstrap import find_package
 find_package()
 
 from dfkd.jobs.command import EXIT_STATUS, run_command  # noqa: E402
+from dfkd.jobs.distill_options import DistillOptions  # noqa: E402
 from dfkd.jobs.surroundings import DRY_RUN_HELP, STORAGE_HELP, check_surroundings  # noqa: E402
 from dfkd.search.experiment_file import load_experiment  # noqa: E402
 from dfkd.settings.checks import check_name  # noqa: E402
@@ -60,8 +61,6 @@ def main() -> None:
         check_surroundings(
             settings, home=arguments.home, tracking_uri=arguments.tracking_uri, ray=settings.workers > 1, embeds=True
         )
-        from dfkd.jobs.distill import DistillOptions, run_distillation
-
         options = DistillOptions(
             home=arguments.home,
             tracking_uri=arguments.tracking_uri,
@@ -76,6 +75,8 @@ def main() -> None:
 
             show_distillation_plan(settings, options, console)
             return
+        from dfkd.jobs.distill import run_distillation
+
         run_distillation(settings, options, console)
 
 

@@ -15,7 +15,8 @@ import torch
 from dfkd.assembly import Materials
 from dfkd.export import onnx_file
 from dfkd.jobs.console import Console
-from dfkd.jobs.distill import DistillOptions, open_run_folder
+from dfkd.jobs.distill_options import DistillOptions
+from dfkd.jobs.distillation_folder import open_run_folder
 from dfkd.jobs.dry_run import show_distillation_plan, show_search_plan
 from dfkd.jobs.epoch_seconds import EpochSeconds, time_epochs
 from dfkd.jobs.search_options import SearchOptions

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dfkd.assembly import build_student
 from dfkd.config import look_up
 from dfkd.jobs.console import Console, duration
-from dfkd.jobs.distill import DistillOptions, known_storage
+from dfkd.jobs.distill_options import DistillOptions
+from dfkd.jobs.distillation_folder import known_storage
 from dfkd.jobs.dry_run_checks import NEW_NAME, Checked, check_distillation, check_search
 from dfkd.jobs.epoch_seconds import EpochSeconds, time_epochs
 from dfkd.jobs.plan_lines import (

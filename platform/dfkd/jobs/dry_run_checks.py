@@ -16,7 +16,8 @@ from dfkd.data import load_dataset
 from dfkd.data.real_data import RealData
 from dfkd.export import require_onnx
 from dfkd.jobs.command import open_output
-from dfkd.jobs.distill import DistillOptions, check_run_folder, known_storage
+from dfkd.jobs.distill_options import DistillOptions
+from dfkd.jobs.distillation_folder import check_run_folder, known_storage
 from dfkd.jobs.preparation import check_objective, storage_uri, try_storage
 from dfkd.jobs.rehearsal import embed_all, rehearse, untrained_teacher
 from dfkd.jobs.search_folder import SearchFolder, find_search_folder, storage_for

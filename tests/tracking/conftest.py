@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,19 @@ def client() -> Any:
     from dfkd.tracking.connection import import_mlflow
 
     return import_mlflow().MlflowClient
+
+
+@pytest.fixture
+def runs(client: Any) -> Callable[[str, str], dict[str, Any]]:
+    """``runs(uri, search_id)``: the runs of a search, by their names."""
+
+    def look(uri: str, search_id: str) -> dict[str, Any]:
+        every = client(uri)
+        ids = [experiment.experiment_id for experiment in every.search_experiments()]
+        found = every.search_runs(ids, f"tags.\"dfkd.search_id\" = '{search_id}'")
+        return {run.info.run_name: run for run in found}
+
+    return look
 
 
 @pytest.fixture(scope="session")

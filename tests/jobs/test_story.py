@@ -1,14 +1,24 @@
-"""How a search's end is told: what the run with two workers is compared with."""
+"""How a search's end is told: accuracies, teacher and data by their names, and what two workers are compared with."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import re
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from dfkd.jobs.story import against_one_worker, headline
+from dfkd.data.real_data import RealData
+from dfkd.jobs.last_screen import last_screen
+from dfkd.jobs.outcome_file import outcome_as_json
+from dfkd.jobs.phases import find_floor
+from dfkd.jobs.story import against_one_worker, description, headline
 from dfkd.jobs.trial_records import TrialRecord
+from dfkd.settings.identity import to_dict
+from dfkd.tracking.connection import import_mlflow
 
 ACCURACY = "val/accuracy/top1"
 
@@ -73,3 +83,62 @@ def test_the_first_line_says_what_was_reached(scores: dict[str, float], floor: d
         scores=scores, floor_scores=floor, student_parameters=10, teacher_parameters=60, teacher_label="shifted teacher"
     )
     assert headline(outcome) == told
+
+
+def test_without_any_real_image_the_story_says_that_accuracy_is_unknown(ended: Callable[..., Any]) -> None:
+    search = ended()
+    names = search.running.materials.teacher.class_names
+    nothing = RealData("nothing", names, train=None, validation=None, test=None, shape_without_images=(1, 8, 8))
+    materials = dataclasses.replace(search.running.materials, validation=None)
+    search.running = dataclasses.replace(search.running, data=nothing, materials=materials)
+    assert find_floor(search.running) is None
+    search.record(search.default)
+    outcome = search.conclude()
+    assert (outcome.scores, outcome.registered.uri) == ({}, "models:/tiny/1")
+    assert "there are no test images to judge it on" in search.said.getvalue()
+    screen = last_screen(outcome, tracking_uri=search.running.tracking_uri, run_url="", seconds=1.0)
+    assert "accuracy unknown: no test images" in screen and "noise floor" not in screen
+    assert "There are no test images" in description(search.running, outcome)
+
+
+def test_a_shifted_teacher_is_called_that_wherever_its_score_stands(ended: Callable[..., Any]) -> None:
+    search = ended()
+    shifted = dataclasses.replace(search.running.materials.teacher, shifted=True)
+    materials = dataclasses.replace(search.running.materials, teacher=shifted)
+    search.running = dataclasses.replace(search.running, materials=materials)
+    search.record(search.default)
+    outcome = search.conclude()
+    screen = last_screen(outcome, tracking_uri=search.running.tracking_uri, run_url="", seconds=1.0)
+    assert re.search(r"^  shifted teacher +\d+\.\d % ", screen, flags=re.MULTILINE)
+    assert not re.search(r"^  teacher ", screen, flags=re.MULTILINE)
+    assert "| shifted teacher | " in description(search.running, outcome)
+    facts = json.loads(outcome_as_json(search.running, outcome, seconds=1.0))
+    assert facts["teacher"] == "shifted teacher"
+    assert facts["settings"] == to_dict(search.running.space.resolve({}))
+
+
+def test_a_story_says_what_labels_chose_the_student(ended: Callable[..., Any]) -> None:
+    shots = (
+        "further_objectives: {few: {type: transfer, "
+        "by: {task: few_shot, shots: [1], dataset: {name: digits, title: eels}}}}\n"
+    )
+    search = ended(extra=shots)
+    search.record(search.default, further__few=0.5)
+    outcome = search.conclude()
+    words = "no real image (`agreement`) and validation images of eels with their labels (`few`)"
+    assert words in description(search.running, outcome)
+    client = import_mlflow().MlflowClient(search.running.tracking_uri)
+    card = client.get_model_version("tiny", "1").description
+    assert f"**Data used for the choice** {words}" in card
+    assert "**Learnt from** synthetic images, made from the teacher\n" in card  # orthogonal rows: no names
+
+
+def test_a_student_of_real_images_is_not_called_data_free(ended: Callable[..., Any]) -> None:
+    search = ended()
+    search.record(search.default)
+    outcome = search.conclude()
+    assert "the best data-free student" in description(search.running, outcome)
+    space = search.running.space
+    space.settings.experiment["synthesis"] = {"method": "real_images"}
+    said = description(search.running, outcome)
+    assert "the best student" in said and "learnt from real images (the training images)" in said

@@ -40,6 +40,23 @@ def grad_cam(feature_map: Tensor, gradient: Tensor) -> Tensor:
     return (gradient.mean(dim=(2, 3), keepdim=True) * feature_map).sum(dim=1)
 
 
+def to_one_size(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Average the finer of two class activation maps over places, until both have as many.
+
+    A class activation map's mean over places is a logit, whatever the number of places: averaging keeps it.
+
+    Args:
+        first: [B, K, h, w].
+        second: [B, K, h', w'].
+
+    Returns:
+        Both, [B, K, min(h, h'), min(w, w')].
+    """
+    size = (min(first.shape[2], second.shape[2]), min(first.shape[3], second.shape[3]))
+    averaged = [one if one.shape[2:] == size else F.adaptive_avg_pool2d(one, size) for one in (first, second)]
+    return averaged[0], averaged[1]
+
+
 def activation_region_loss(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> Tensor:
     """Sum over scales of the mean squared difference of activation maps.
 

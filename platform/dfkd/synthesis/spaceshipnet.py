@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dfkd.domain import Domain
 from dfkd.generators import build_generator
-from dfkd.losses.activation_region import activation_region_loss
+from dfkd.losses.activation_region import activation_region_loss, to_one_size
 from dfkd.losses.inversion import BatchNormStatistics, has_batch_norm, one_hot_loss
 from dfkd.settings.synthesis import SpaceshipNetSettings
 from dfkd.synthesis.activation_maps import ActivationMaps
@@ -34,11 +34,12 @@ class SpaceshipNet(Banked):
     Deviations: feature maps are kept in 16 bits on the training device, where the public code has 32 on disk; a batch
     is drawn with replacement; generator and student have this platform's initialisation; networks are hooked at the
     last map of each resolution, which for ResNets is the end of each stage, as there, and for Wide ResNets and VGG a
-    BatchNorm, an operation before or after it; maps are paired by size, not by order.
+    BatchNorm, an operation before or after it; Grad-CAMs are paired by size, not by order, and of two networks whose
+    last maps differ in size the finer class activation maps are averaged to the places of the others.
 
     Raises:
         ValueError: if BatchNorm statistics are to be matched and the teacher has none; if mSARC is wanted of a network
-            without class activation maps (see ``ActivationMaps``), or of two that have no map of one size.
+            without class activation maps (see ``ActivationMaps``), or Grad-CAMs of two that have no map of one size.
     """
 
     def __init__(
@@ -136,8 +137,8 @@ class SpaceshipNet(Banked):
         teacher, student = self._maps
         terms: dict[str, Tensor] = {}
         if weights.class_maps:
-            distance = activation_region_loss([student.class_maps()], [teacher.class_maps().detach()])
-            terms["class_maps"] = weights.class_maps * distance
+            learnt, wanted_map = to_one_size(student.class_maps(), teacher.class_maps().detach())
+            terms["class_maps"] = weights.class_maps * activation_region_loss([learnt], [wanted_map])
         if weights.grad_cams:
             classes = teacher_logits.argmax(dim=1)
             sizes = tuple(size for size in teacher.sizes if size in student.sizes)
@@ -154,12 +155,6 @@ class SpaceshipNet(Banked):
         shape = self.domain.image_shape
         teacher = ActivationMaps(self.pair.teacher, shape, role="teacher", starts_graph=True)
         student = ActivationMaps(self.pair.student, shape, role="student")
-        if self.settings.weights.class_maps and teacher.last != student.last:
-            raise ValueError(
-                f"spaceshipnet: mSARC compares the last feature maps place by place, and the teacher's are "
-                f"{teacher.last[0]}x{teacher.last[1]}, the student's {student.last[0]}x{student.last[1]}. Take a "
-                "student of the teacher's resolution, or set synthesis.weights.class_maps to 0."
-            )
         if self.settings.weights.grad_cams and not set(teacher.sizes) & set(student.sizes):
             raise ValueError(
                 "spaceshipnet: mSARC compares feature maps of one size, and teacher and student have none in common. "

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from dfkd.jobs.console import Console, harmless
+from dfkd.tracking.answers import has_lost_database
 from dfkd.tracking.credentials import hide_credentials
 
 _terminated, _interrupted = threading.Event(), threading.Event()
@@ -95,7 +96,7 @@ def trouble_in_words(error: Exception) -> str | None:
     """
     module, name = type(error).__module__.partition(".")[0], type(error).__name__
     code = getattr(error, "error_code", None)
-    if module == "mlflow" and code is not None and code not in MLFLOW_MISUSE:
+    if module == "mlflow" and code is not None and (code not in MLFLOW_MISUSE or has_lost_database(error)):
         return f"MLflow: {_shorten(error)} ({code})"
     if module == "ray" and name in RAY_TROUBLES:
         return f"Ray: {_shorten(error)} ({name})"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from dfkd.tracking.answers import was_away
 from dfkd.tracking.credentials import hide_credentials, without_credentials
 
 #: Set before MLflow is imported, unless the user set them. One retry, because after a server's restart the first
@@ -88,11 +89,16 @@ def check_reachable(tracking_uri: str, *, create: bool = True) -> None:
 
 @contextlib.contextmanager
 def told_when_unreachable(tracking_uri: str) -> Iterator[None]:
-    """Run what needs MLflow; an error that comes because it is away is raised as ``ConnectionError``."""
+    """Run what needs MLflow; an error that comes because it is or was away is raised as ``ConnectionError``."""
     try:
         yield
-    except Exception:
+    except Exception as error:
         check_reachable(tracking_uri)
+        if was_away(error):
+            raise ConnectionError(
+                f"MLflow at {without_credentials(tracking_uri)} was away for a moment "
+                f"({_first_line(error, tracking_uri)})."
+            ) from error
         raise
 
 

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dfkd.tracking.answers import RefusedError, is_refusal, is_temporary
 from dfkd.tracking.connection import check_reachable
 from dfkd.tracking.credentials import hide_credentials, without_credentials
 from dfkd.tracking.journal import Event, Journal, MlflowRun
-from dfkd.tracking.mlflow_store import MlflowStore, RefusedError, is_refusal, is_temporary
+from dfkd.tracking.mlflow_store import MlflowStore
 from dfkd.tracking.put_off import PutOff
 
 _log = logging.getLogger(__name__)

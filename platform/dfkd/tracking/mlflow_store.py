@@ -9,28 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from dfkd.tracking.answers import RefusedError
 from dfkd.tracking.connection import import_mlflow
 from dfkd.tracking.journal import Event, MlflowRun
 
 RUN_KEY_TAG = "dfkd.run_key"
 THUMBNAIL_SIDE = 256  # pixels; MLflow's own (mlflow.tracking.multimedia, 3.17)
-
-#: MLflow's answers that a repetition cannot change: the event is wrong, or its run was deleted.
-REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST")
-
-
-class RefusedError(ValueError):
-    """An event that cannot become anything in MLflow."""
-
-
-def is_refusal(error: BaseException) -> bool:
-    """Whether the event itself is at fault, not the way to MLflow."""
-    return isinstance(error, RefusedError) or getattr(error, "error_code", None) in REFUSALS
-
-
-def is_temporary(error: BaseException) -> bool:
-    """Whether MLflow itself says that a later repetition may succeed, as for a locked database."""
-    return getattr(error, "error_code", None) == "TEMPORARILY_UNAVAILABLE"
 
 
 class MlflowStore:

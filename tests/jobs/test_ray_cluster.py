@@ -66,6 +66,20 @@ def test_nobody_else_may_read_the_token(tmp_path: Path, monkeypatch: pytest.Monk
     assert token.stat().st_mode & 0o777 == 0o600
 
 
+def test_without_a_route_ray_stays_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray._private import ray_constants, services
+
+    def no_route(*_: object) -> None:
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", True)  # and back again afterwards
+    monkeypatch.setattr("ray.init", lambda **_: services.get_node_ip_address())
+    monkeypatch.setattr(socket.socket, "connect", no_route)
+    monkeypatch.setattr(services, "node_ip_address_from_perspective", no_route)  # which would warn
+    with connected():
+        assert services.get_node_ip_address() == "127.0.0.1"
+
+
 @pytest.mark.parametrize("address", ["", "auto", "local"])
 def test_what_ray_finds_itself_is_left_to_it(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("RAY_ADDRESS", address)

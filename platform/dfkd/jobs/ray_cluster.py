@@ -62,6 +62,8 @@ def connected() -> Iterator[None]:
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial is told by us, in one line
     address = _address()
+    if address == "local" and not _has_route():
+        _stay_on_loopback()
     try:
         _start(address)
     except Exception as error:
@@ -88,6 +90,22 @@ def _start(address: str) -> None:
             raise
         ray.shutdown()  # processes of the first try that it does not know of end with this one
         ray.init(address=address, **options)
+
+
+def _has_route() -> bool:
+    """Whether a packet to the world would leave this machine; none is sent."""
+    for family, address in ((socket.AF_INET, "8.8.8.8"), (socket.AF_INET6, "2001:4860:4860::8888")):  # Ray's own
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, 53))
+            return True
+    return False
+
+
+def _stay_on_loopback() -> None:
+    """Have Ray use 127.0.0.1: without a route, Ray (2.60) warns, and looks its own address up by the machine's name."""
+    from ray._private import ray_constants
+
+    ray_constants.ENABLE_RAY_CLUSTER = False  # as it is on Windows and macOS
 
 
 def guard_token() -> None:

@@ -24,7 +24,8 @@ def test_the_environment_that_runs_the_tests_has_every_optional_part() -> None:
     """Else their tests would be skipped, and nobody would notice.
 
     The extra ``cluster`` is left out: its packages are for the nodes of a cluster and its MLflow server, where MLflow
-    and SQLAlchemy import them. Nothing here does, and no test is skipped without them.
+    and SQLAlchemy import them. Nothing here does, and no test is skipped without them; but for psycopg2, which
+    ``dev`` has as well.
     """
     extras = PROJECT["optional-dependencies"]
     wanted = {each for name, packages in extras.items() if name not in ("cluster", "dev") for each in packages}

@@ -53,6 +53,18 @@ def test_a_defect_keeps_its_trace() -> None:
         raise RuntimeError("ours")
 
 
+def test_warnings_are_shown_whatever_a_library_would_have_shown() -> None:
+    code = """
+import logging
+from dfkd.jobs.command import run_command
+with run_command():
+    logging.basicConfig(level=logging.ERROR)  # as `import mlflow.pytorch` does
+    logging.getLogger("dfkd.tracking.delivery").warning("MLflow is away")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "MLflow is away\n")
+
+
 def test_mlflow_that_goes_away_is_told_in_words(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import signal
@@ -51,6 +52,9 @@ def run_command(*, interrupted: str = INTERRUPTED) -> Iterator[Console]:
     Args:
         interrupted: what is said after an interrupt.
     """
+    logging.basicConfig(
+        format="%(message)s"
+    )  # else MLflow (3.17) has only errors shown once it imports its PyTorch part
     _interrupted.clear()
     catch_termination()
     try:

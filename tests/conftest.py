@@ -1,7 +1,16 @@
-"""Tiny networks, a tiny domain and a tiny experiment: 8x8 images of one channel, some thousand parameters, a CPU."""
+"""Tiny networks, a tiny domain and a tiny experiment: 8x8 images of one channel, some thousand parameters, a CPU.
 
+And a PostgreSQL, for those who need a real one.
+"""
+
+import os
+import shutil
 import signal
-from collections.abc import Callable
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,3 +161,63 @@ def tiny_settings() -> Callable[..., ExperimentSettings]:
         )
 
     return make
+
+
+@dataclass(frozen=True)
+class Postgresql:
+    """A PostgreSQL of one test alone: a folder, a socket in it, no port, and the role postgres without a password.
+
+    Attributes:
+        folder: its data, its log and its socket; for clients, the host.
+        programs: where PostgreSQL's programs are.
+        account: under which they run: PostgreSQL refuses to be root.
+    """
+
+    folder: str
+    programs: Path
+    account: str | None
+
+    @property
+    def uri(self) -> str:
+        """The database postgres, as SQLAlchemy names it."""
+        return f"postgresql+psycopg2://postgres@/postgres?host={self.folder}"
+
+    def initialise(self) -> None:
+        self._run("initdb", "--username=postgres", "--auth=trust", "--no-sync")
+
+    def start(self) -> None:
+        options = f"-c listen_addresses= -c unix_socket_directories={self.folder} -c fsync=off"
+        self._run("pg_ctl", "--options", options, "--log", f"{self.folder}/log", "--wait", "start")
+
+    def stop(self) -> None:
+        """End it as `systemctl stop` does: what clients have under way is rolled back, and they are told."""
+        self._run("pg_ctl", "--mode=fast", "--wait", "stop")
+
+    def crash(self) -> None:
+        """End it at once, as with its machine: what clients have under way gets no answer."""
+        self._run("pg_ctl", "--mode=immediate", "--wait", "stop")
+
+    def _run(self, program: str, *options: str) -> None:
+        command = [self.programs / program, "--pgdata", f"{self.folder}/data", *options]
+        subprocess.run(command, user=self.account, cwd=self.folder, stdout=subprocess.DEVNULL, check=True, timeout=120)
+
+
+@pytest.fixture
+def postgresql() -> Iterator[Postgresql]:
+    """A server that runs."""
+    folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *map(Path, os.environ["PATH"].split(os.pathsep))]
+    programs = next((each for each in folders if (each / "initdb").exists() and (each / "pg_ctl").exists()), None)
+    if programs is None or shutil.which("psql") is None or shutil.which("createdb") is None:
+        pytest.skip("PostgreSQL is not installed")
+    account = "postgres" if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory(prefix="dfkd-", dir="/tmp") as folder:  # a socket's path must be short
+        if account:
+            shutil.chown(folder, account)
+        server = Postgresql(folder, programs, account)
+        server.initialise()
+        try:
+            server.start()
+            yield server
+        finally:
+            if Path(folder, "data", "postmaster.pid").exists():
+                server.crash()

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "mlflow_database.sh"
-PROGRAMS = [*Path("/usr/lib/postgresql").glob("*/bin"), *map(Path, os.environ["PATH"].split(os.pathsep))]
-SERVER = next((folder for folder in PROGRAMS if (folder / "initdb").exists() and (folder / "pg_ctl").exists()), None)
-ROOT_USER = os.geteuid() == 0  # under which PostgreSQL refuses to run
 BECOME_POSTGRES = """#!/bin/sh
 shift 3 # `-n -u postgres`, or `-u postgres --`
 echo "$*" >> {calls}
@@ -52,29 +47,12 @@ def stand_in_for_sudo(folder: Path, text: str) -> None:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    if SERVER is None or shutil.which("psql") is None or shutil.which("createdb") is None:
-        pytest.skip("PostgreSQL is not installed")
+def database(postgresql: Any, tmp_path: Path) -> Database:
     stand_in_for_sudo(tmp_path, BECOME_POSTGRES.format(calls=tmp_path / "calls"))
     (tmp_path / "calls").touch()
-    account = "postgres" if ROOT_USER else None
-    with tempfile.TemporaryDirectory(prefix="dfkd-", dir="/tmp") as folder:  # a socket's path must be short
-        if account:
-            shutil.chown(folder, account)
-        data, control = f"{folder}/data", SERVER / "pg_ctl"
-        options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off"
-
-        def run(*command: str | Path) -> None:
-            subprocess.run(command, user=account, cwd=folder, stdout=subprocess.DEVNULL, check=True, timeout=120)
-
-        run(SERVER / "initdb", "--pgdata", data, "--username=postgres", "--auth=trust", "--no-sync")
-        run(control, "--pgdata", data, "--options", options, "--log", f"{folder}/log", "--wait", "start")
-        try:
-            environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-            path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
-            yield Database(environment | {"PATH": path, "PGHOST": folder}, tmp_path / "calls")
-        finally:
-            run(control, "--pgdata", data, "--mode=immediate", "stop")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    return Database(environment | {"PATH": path, "PGHOST": postgresql.folder}, tmp_path / "calls")
 
 
 @pytest.mark.slow

@@ -48,10 +48,17 @@ Run = Callable[..., Finished]
 
 @dataclass
 class Server:
-    """An MLflow server that can be stopped and started again."""
+    """An MLflow server that can be stopped and started again; without a login, it takes no notice of one.
+
+    Attributes:
+        folder: for its log and its files, and for its database if that is SQLite.
+        port: of the loopback.
+        database: as SQLAlchemy names it; None for SQLite.
+    """
 
     folder: Path
     port: int
+    database: str | None = None
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -59,13 +66,14 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        store = ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db", "--artifacts-destination"]
-        command = [str(Path(sys.executable).with_name("mlflow")), "server", "--port", str(self.port), *store]
-        command.append(str(self.folder / "artifacts"))
+        database = self.database or f"sqlite:///{self.folder}/mlflow.db"
+        store = ["--backend-store-uri", database, "--artifacts-destination"]
+        command = [str(Path(sys.executable).with_name("mlflow")), "server", "--workers", "1"]
+        command += ["--port", str(self.port), *store, str(self.folder / "artifacts")]
         environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         with (self.folder / "server.log").open("a") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not self.answers():
             assert time.monotonic() < deadline and self.process.poll() is None, "no MLflow server"
             time.sleep(0.3)
@@ -83,15 +91,27 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server without a login, which takes no notice of one that is given."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = Server(tmp_path_factory.mktemp("server"), port)
-    server.start()
-    yield server
-    server.stop()
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Start a server; ``database`` names another one than SQLite."""
+    servers = []
+
+    def start_server(database: str | None = None) -> Server:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        server = Server(tmp_path_factory.mktemp("server"), port, database)
+        servers.append(server)
+        server.start()
+        return server
+
+    yield start_server
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def server(start_server: Callable[..., Server]) -> Server:
+    return start_server()
 
 
 @pytest.fixture(scope="session")

@@ -48,4 +48,4 @@ def test_a_search_needs_no_network_and_does_not_mention_it(
     assert (done.returncode, done.stderr) == (0, "")
     assert "models:/smoke/1 (champion)" in done.stdout and "warning" not in done.stdout.lower()
     client = import_mlflow().MlflowClient(f"sqlite:///{tmp_path}/.dfkd/mlflow.db")
-    assert client.get_model_version_by_alias("smoke", "champion").version == "1"
+    assert int(client.get_model_version_by_alias("smoke", "champion").version) == 1

@@ -65,6 +65,10 @@ class Server:
     def uri(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def start(self) -> None:
         database = self.database or f"sqlite:///{self.folder}/mlflow.db"
         store = ["--backend-store-uri", database, "--artifacts-destination"]

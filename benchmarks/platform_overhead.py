@@ -4,6 +4,10 @@ The bare loop and a search of one trial run the same settings in turn, each in a
 Compared is the time from the end of the first epoch to the end of the last, evaluation included on both sides. A trial
 with one worker runs in a process of Ray's own, without Ray Train, and so it does here.
 
+Whole epochs of two runs differ by several percent on a machine that others use too. What an epoch takes beyond its
+steps (evaluation on both sides, checkpoint, preview and report on the platform) is short, and told within a run: its
+difference is the platform's own cost, but for what runs beside the trial on other cores.
+
 Example:
     python benchmarks/platform_overhead.py search_spaces/cifar10_16px_cae.yaml --set dataset.path=/data/cifar10 \
         --epochs 6 --repeats 2 --json benchmarks/results/platform_overhead.json
@@ -24,6 +28,8 @@ from pathlib import Path
 from dfkd.comparison.statistics import ratio_interval
 
 ROOT = Path(__file__).resolve().parent.parent
+#: Of each epoch: when its steps ended, in seconds since the run's start, and how long they took.
+Epochs = list[tuple[float, float]]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -48,22 +54,30 @@ def main() -> None:
             print(json.dumps(bare_epochs(arguments, home)))
             return
         overrides = [option for value in short_run(arguments) for option in ("--set", value)]
-        bare, platform = [], []
+        bare: list[Epochs] = []
+        platform: list[Epochs] = []
         sides = [
             (platform, lambda: platform_epochs(arguments, home, overrides)),
             (bare, lambda: bare_epochs_elsewhere(arguments, home, overrides)),
         ]
         for repeat in range(arguments.repeats):
-            for seconds, run in sides if repeat % 2 == 0 else reversed(sides):  # a machine that slows down favours none
-                seconds.append(per_epoch(run()))
-            print(f"pair {repeat + 1}/{arguments.repeats}: {platform[-1] / bare[-1] - 1:+.1%}", file=sys.stderr)
+            for epochs, run in sides if repeat % 2 == 0 else reversed(sides):  # a machine that slows down favours none
+                epochs.append(run())
+            longer = per_epoch(platform[-1]) / per_epoch(bare[-1]) - 1
+            print(f"pair {repeat + 1}/{arguments.repeats}: {longer:+.1%}", file=sys.stderr)
+    bare_seconds, platform_seconds = [per_epoch(one) for one in bare], [per_epoch(one) for one in platform]
+    beyond = {"bare": beyond_steps(bare), "platform": beyond_steps(platform)}
     facts = {
         "space": arguments.space,
+        "settings": arguments.set,
         "epochs": arguments.epochs,
-        "bare_seconds_per_epoch": bare,
-        "platform_seconds_per_epoch": platform,
-        "overhead": statistics.median(platform) / statistics.median(bare) - 1,
-        "overhead_of_pairs": overhead_of_pairs(platform, bare),
+        "bare_seconds_per_epoch": bare_seconds,
+        "platform_seconds_per_epoch": platform_seconds,
+        "overhead": statistics.median(platform_seconds) / statistics.median(bare_seconds) - 1,
+        "overhead_of_pairs": overhead_of_pairs(platform_seconds, bare_seconds),
+        "seconds_beyond_steps": beyond,
+        "own_cost_seconds": beyond["platform"] - beyond["bare"],
+        "own_cost": (beyond["platform"] - beyond["bare"]) / statistics.median(bare_seconds),
         "cpu_count": os.cpu_count(),
         "commit": commit(),
         "versions": versions(),
@@ -94,13 +108,25 @@ def one_thread() -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1"}
 
 
-def per_epoch(ends: list[float]) -> float:
-    """Return seconds an epoch after the first, from the times at which epochs ended."""
-    return (ends[-1] - ends[0]) / (len(ends) - 1)
+def per_epoch(epochs: Epochs) -> float:
+    """Return seconds an epoch after the first."""
+    (first, _), *_, (last, _) = epochs
+    return (last - first) / (len(epochs) - 1)
 
 
-def bare_epochs(arguments: argparse.Namespace, home: Path) -> list[float]:
-    """Run the bare loop and return when each epoch ended, in seconds since its start."""
+def beyond_steps(runs: list[Epochs]) -> float:
+    """Return the median of the seconds that epochs after the second take beyond their steps.
+
+    What follows the first epoch is told with the second: evaluation then allocates and compiles.
+    """
+    seconds = []
+    for epochs in runs:
+        seconds += [end - before - steps for (before, _), (end, steps) in zip(epochs[1:], epochs[2:], strict=False)]
+    return statistics.median(seconds)
+
+
+def bare_epochs(arguments: argparse.Namespace, home: Path) -> Epochs:
+    """Run the bare loop and return its epochs."""
     from dfkd.assembly import Materials, StudentEvaluation, build_distillation, choose_device
     from dfkd.cluster.memory import keep_freed_memory
     from dfkd.data import load_dataset
@@ -125,23 +151,25 @@ def bare_epochs(arguments: argparse.Namespace, home: Path) -> list[float]:
     materials = Materials(teacher=teacher, probe=obtain_probe_set(teacher, home), validation=data.validation)
     run = build_distillation(settings, teacher, device=choose_device(settings))
     evaluate = StudentEvaluation(run, settings, materials)
-    began, ends = time.monotonic(), []
+    began = started = time.monotonic()
+    epochs = []
     for _ in distill(run):
-        ends.append(time.monotonic() - began)
+        now = time.monotonic()
+        epochs.append((now - began, now - started))
         evaluate()
-    return ends
+        started = time.monotonic()
+    return epochs
 
 
-def bare_epochs_elsewhere(arguments: argparse.Namespace, home: Path, overrides: list[str]) -> list[float]:
+def bare_epochs_elsewhere(arguments: argparse.Namespace, home: Path, overrides: list[str]) -> Epochs:
     """Run the bare loop in a process of its own, as the platform runs a trial."""
     command = [sys.executable, __file__, arguments.space, "--bare", "--home", str(home), *overrides]
     finished = subprocess.run(command, env=one_thread(), check=True, stdout=subprocess.PIPE, text=True)
-    ends: list[float] = json.loads(finished.stdout.splitlines()[-1])
-    return ends
+    return [(end, steps) for end, steps in json.loads(finished.stdout.splitlines()[-1])]
 
 
-def platform_epochs(arguments: argparse.Namespace, home: Path, overrides: list[str]) -> list[float]:
-    """Run a search of one trial and return when each epoch ended, in seconds since the trial's start."""
+def platform_epochs(arguments: argparse.Namespace, home: Path, overrides: list[str]) -> Epochs:
+    """Run a search of one trial and return its epochs."""
     from mlflow import MlflowClient
 
     from dfkd.config import read_yaml
@@ -160,8 +188,11 @@ def platform_epochs(arguments: argparse.Namespace, home: Path, overrides: list[s
     experiment = client.get_experiment_by_name(raw["name"])
     found = client.search_runs([experiment.experiment_id], f"tags.`dfkd.search_id` = '{facts['search_id']}'")
     trial = next(run for run in found if run.data.tags.get("dfkd.kind") == "trial")
-    history = client.get_metric_history(trial.info.run_id, "time/elapsed_seconds")
-    return [point.value for point in sorted(history, key=lambda point: point.step)]
+    ends, steps = (
+        [point.value for point in sorted(client.get_metric_history(trial.info.run_id, name), key=lambda it: it.step)]
+        for name in ("time/elapsed_seconds", "time/epoch_seconds")
+    )
+    return list(zip(ends, steps, strict=True))
 
 
 if __name__ == "__main__":

@@ -106,6 +106,13 @@ def test_overhead_is_that_of_pairs(scripts: dict[str, ModuleType]) -> None:
     assert overhead_of_pairs([1.0], [1.0]) is None
 
 
+def test_what_an_epoch_takes_beyond_its_steps_leaves_the_first_out(scripts: dict[str, ModuleType]) -> None:
+    beyond_steps = scripts["platform_overhead"].beyond_steps
+    first, second = [(10.0, 10.0), (25.0, 10.0), (36.0, 10.0), (48.0, 10.0)], [(9.0, 9.0), (20.0, 9.0), (32.0, 9.0)]
+    assert beyond_steps([first]) == pytest.approx(1.5)
+    assert beyond_steps([first, second]) == pytest.approx(2.0)
+
+
 def test_without_early_stopping_trials_run_in_whole_waves(scripts: dict[str, ModuleType], space: SearchSpace) -> None:
     """64 trials, one of them before the others, 10 at a time: 7 waves of a gap, 10 warm-up epochs and 100 epochs."""
     over, busy = scripts["capacity"].search_seconds(space, SECONDS, slots=10, between=5.0, stops=False, seed=0)

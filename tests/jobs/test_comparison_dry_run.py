@@ -17,7 +17,7 @@ from dfkd.comparison.cost import PartCosts
 from dfkd.comparison.results import ResultsFolder, RunResult
 from dfkd.config import SettingsError
 from dfkd.config.comparison import Comparison
-from dfkd.jobs import comparison_seconds
+from dfkd.jobs import comparing, comparison_seconds
 from dfkd.jobs.comparing import cost_key
 from dfkd.jobs.comparison_dry_run import show_comparison_plan, show_tuning_plan
 from dfkd.jobs.comparison_options import ComparisonOptions
@@ -219,12 +219,18 @@ def test_a_refusal_names_the_pair_that_does_not_fit(options: ComparisonOptions) 
     assert [line.partition(":")[0] for line in found["teachers"]] == ["small", "large"]
 
 
-def test_a_row_whose_parts_cannot_be_run_is_one_that_will_fail(options: ComparisonOptions) -> None:
-    """Its feature maps do not fit: as the command itself, the plan goes on with the other rows."""
-    options = dataclasses.replace(options, only=("spaceshipnet",))
-    comparison = prepared(options, "methods.spaceshipnet={preset: spaceshipnet_cifar10}", "fractions=[1.0]")
-    found = plan(comparison, options)
-    assert "will fail: ValueError: spaceshipnet: mSARC compares the last feature maps" in found["schedules"][0]
+def test_a_row_whose_parts_cannot_be_run_is_one_that_will_fail(
+    options: ComparisonOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with the command itself, which goes on with the other rows."""
+
+    def refuse(settings: Any, *_: Any) -> None:
+        raise ValueError(f"{settings.synthesis.method}: feature maps do not fit")
+
+    monkeypatch.setattr(comparing, "count_macs", refuse)
+    options = dataclasses.replace(options, only=("cae",))
+    found = plan(prepared(options, "fractions=[1.0]"), options)
+    assert "will fail: ValueError: cae: feature maps do not fit" in found["schedules"][0]
     assert "time" not in found
 
 

@@ -51,6 +51,8 @@ def to_one_size(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         Both, [B, K, min(h, h'), min(w, w')].
+
+    Source: ours; the public code compares maps of one size alone.
     """
     size = (min(first.shape[2], second.shape[2]), min(first.shape[3], second.shape[3]))
     averaged = [one if one.shape[2:] == size else F.adaptive_avg_pool2d(one, size) for one in (first, second)]
